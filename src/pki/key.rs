@@ -1,0 +1,281 @@
+//! Private keys: made, read, written and used for signing. The bytes leave only as `Secret`.
+//! No `Debug` and no `Clone`: `rsa::RsaPrivateKey` prints its exponent in its own `Debug`.
+
+use p256::elliptic_curve::Generate as _;
+use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};
+use rsa::signature::RandomizedSigner as _;
+use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
+use sha2::{Digest as _, Sha256};
+
+use super::error::PkiError;
+use super::pem;
+use crate::env::Rng;
+use crate::model::{Algorithm, Digest};
+use crate::secret::Secret;
+
+/// A private key of one of the algorithms that clusters can run with. Wiped when dropped.
+pub struct PrivateKey {
+    inner: Inner,
+    algorithm: Algorithm,
+    spki: Vec<u8>,
+}
+
+enum Inner {
+    Rsa(Box<rsa::RsaPrivateKey>),
+    P256(p256::SecretKey),
+    P384(p384::SecretKey),
+}
+
+impl PrivateKey {
+    /// Makes a key. RSA keys have the exponent 65537 and take up to seconds.
+    pub fn generate(algorithm: Algorithm, rng: &mut Rng) -> Self {
+        let rsa = |bits, rng: &mut Rng| {
+            let key = rsa::RsaPrivateKey::new(rng, bits).expect("the modulus is one of three supported sizes");
+            Inner::Rsa(Box::new(key))
+        };
+        let inner = match algorithm {
+            Algorithm::Rsa2048 => rsa(2048, rng),
+            Algorithm::Rsa3072 => rsa(3072, rng),
+            Algorithm::Rsa4096 => rsa(4096, rng),
+            Algorithm::EcdsaP256 => Inner::P256(p256::SecretKey::generate_from_rng(rng)),
+            Algorithm::EcdsaP384 => Inner::P384(p384::SecretKey::generate_from_rng(rng)),
+        };
+        Self::from_inner(inner).expect("a key that was just made has a supported size")
+    }
+
+    /// Makes `count` keys with the system's random numbers. RSA keys are searched for on all cores.
+    pub fn generate_many(algorithm: Algorithm, count: usize) -> Vec<Self> {
+        let is_slow = matches!(algorithm, Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = if is_slow { cores.min(count) } else { 1 };
+        if workers <= 1 {
+            let mut rng = Rng::system();
+            return (0..count).map(|_| Self::generate(algorithm, &mut rng)).collect();
+        }
+        // The time to find a key varies a lot: workers take the next number, not a fixed share.
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            let mut rng = Rng::system();
+            let mut found = Vec::new();
+            while next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < count {
+                found.push(Self::generate(algorithm, &mut rng));
+            }
+            found
+        };
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let joined = handles.into_iter().flat_map(|handle| handle.join().expect("making a key does not panic"));
+            joined.collect()
+        })
+    }
+
+    /// Reads PKCS#8 DER. Fails on other algorithms and sizes, on an RSA key whose numbers do not belong
+    /// together, and on an EC key whose public half is another one.
+    pub fn from_pkcs8(der: &Secret) -> Result<Self, PkiError> {
+        let der = der.expose();
+        let inner = if let Ok(key) = p256::SecretKey::from_pkcs8_der(der) {
+            Inner::P256(key)
+        } else if let Ok(key) = p384::SecretKey::from_pkcs8_der(der) {
+            Inner::P384(key)
+        } else if let Ok(key) = rsa::RsaPrivateKey::from_pkcs8_der(der) {
+            Inner::Rsa(Box::new(key))
+        } else {
+            return Err(PkiError::PrivateKey("it is no PKCS#8 key of RSA, P-256 or P-384"));
+        };
+        Self::from_inner(inner)
+    }
+
+    /// Reads one key as other tools leave it: a `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY` block,
+    /// for OpenSSL's sake behind an `EC PARAMETERS` block, in any line length. Encrypted keys are refused.
+    pub fn from_pem(text: &Secret) -> Result<Self, PkiError> {
+        let der = |label| pem::read_lenient(text, label);
+        if let Some(der) = der("PRIVATE KEY") {
+            return Self::from_pkcs8(&der);
+        }
+        if let Some(der) = der("RSA PRIVATE KEY") {
+            let key = rsa::RsaPrivateKey::from_pkcs1_der(der.expose())
+                .map_err(|_| PkiError::PrivateKey("it is no PKCS#1 key"))?;
+            return Self::from_inner(Inner::Rsa(Box::new(key)));
+        }
+        let der = der("EC PRIVATE KEY").ok_or(PkiError::PrivateKey(
+            "the file has not exactly one unencrypted PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY block",
+        ))?;
+        let inner = if let Ok(key) = p256::SecretKey::from_sec1_der(der.expose()) {
+            Inner::P256(key)
+        } else if let Ok(key) = p384::SecretKey::from_sec1_der(der.expose()) {
+            Inner::P384(key)
+        } else {
+            return Err(PkiError::PrivateKey("it is no SEC1 key of P-256 or P-384"));
+        };
+        Self::from_inner(inner)
+    }
+
+    fn from_inner(inner: Inner) -> Result<Self, PkiError> {
+        let (algorithm, spki) = match &inner {
+            Inner::Rsa(key) => (rsa_algorithm(key)?, key.as_public_key().to_public_key_der()),
+            Inner::P256(key) => (Algorithm::EcdsaP256, key.public_key().to_public_key_der()),
+            Inner::P384(key) => (Algorithm::EcdsaP384, key.public_key().to_public_key_der()),
+        };
+        let spki = spki.map_err(|_| PkiError::PrivateKey("its public half can't be written"))?.into_vec();
+        Ok(Self { inner, algorithm, spki })
+    }
+
+    /// PKCS#8 DER, version 1; an EC key carries its public half inside, as OpenSSL and Go write it.
+    pub fn to_pkcs8(&self) -> Secret {
+        let der = match &self.inner {
+            Inner::Rsa(key) => key.to_pkcs8_der(),
+            Inner::P256(key) => key.to_pkcs8_der(),
+            Inner::P384(key) => key.to_pkcs8_der(),
+        };
+        Secret::new(der.expect("a key that was read can be written").as_bytes().to_vec())
+    }
+
+    /// PEM as kubeadm and k3s write it: `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC1 with the curve).
+    pub fn to_traditional_pem(&self) -> Secret {
+        const WRITTEN: &str = "a key that was read can be written";
+        match &self.inner {
+            Inner::Rsa(key) => pem::write_secret("RSA PRIVATE KEY", key.to_pkcs1_der().expect(WRITTEN).as_bytes()),
+            Inner::P256(key) => pem::write_secret("EC PRIVATE KEY", &key.to_sec1_der().expect(WRITTEN)),
+            Inner::P384(key) => pem::write_secret("EC PRIVATE KEY", &key.to_sec1_der().expect(WRITTEN)),
+        }
+    }
+
+    /// PEM of the PKCS#8 form: `PRIVATE KEY`.
+    pub fn to_pkcs8_pem(&self) -> Secret {
+        pem::write_secret("PRIVATE KEY", self.to_pkcs8().expose())
+    }
+
+    /// The public key: SubjectPublicKeyInfo DER (RFC 5280, 4.1.2.7).
+    pub fn spki(&self) -> Vec<u8> {
+        self.spki.clone()
+    }
+
+    /// The SHA-256 of `spki`, by which records know the key.
+    pub fn spki_id(&self) -> Digest {
+        Digest::of(&self.spki)
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Signs with the hash that belongs to the key: SHA-256 for RSA (PKCS#1 v1.5) and P-256, SHA-384 for
+    /// P-384; ECDSA signatures are DER.
+    ///
+    /// The random numbers blind RSA against timing, and are mixed into ECDSA's deterministic nonce (RFC
+    /// 6979, 3.6). The nonce could be deterministic alone; then one computing fault while the same message
+    /// is signed twice gives the key away. Random alone, a bad generator would. Both together need both.
+    pub(super) fn sign(&self, message: &[u8], rng: &mut Rng) -> Vec<u8> {
+        const SIGNS: &str = "a key of a supported size signs a hash";
+        match &self.inner {
+            Inner::Rsa(key) => {
+                let scheme = rsa::Pkcs1v15Sign::new::<Sha256>();
+                key.sign_with_rng(rng, scheme, &Sha256::digest(message)).expect(SIGNS)
+            }
+            Inner::P256(key) => {
+                let key = p256::ecdsa::SigningKey::from(key);
+                let signature: p256::ecdsa::DerSignature = key.try_sign_with_rng(rng, message).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+            Inner::P384(key) => {
+                let key = p384::ecdsa::SigningKey::from(key);
+                let signature: p384::ecdsa::DerSignature = key.try_sign_with_rng(rng, message).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+        }
+    }
+}
+
+/// The size of an RSA key whose numbers belong together: a file could name primes of another modulus, and
+/// signing with such a key gives its factors away.
+fn rsa_algorithm(key: &rsa::RsaPrivateKey) -> Result<Algorithm, PkiError> {
+    if key.primes().len() != 2 || key.validate().is_err() {
+        return Err(PkiError::PrivateKey("the numbers of the RSA key do not belong together"));
+    }
+    match key.n().bit_width() {
+        2048 => Ok(Algorithm::Rsa2048),
+        3072 => Ok(Algorithm::Rsa3072),
+        4096 => Ok(Algorithm::Rsa4096),
+        _ => Err(PkiError::PrivateKey("an RSA key has 2048, 3072 or 4096 bits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(algorithm: Algorithm) -> PrivateKey {
+        PrivateKey::generate(algorithm, &mut Rng::seeded([1; 32]))
+    }
+
+    #[test]
+    fn every_key_survives_every_form() {
+        for algorithm in [Algorithm::Rsa2048, Algorithm::EcdsaP256, Algorithm::EcdsaP384] {
+            let key = key(algorithm);
+            assert_eq!(key.algorithm(), algorithm);
+            for again in [
+                PrivateKey::from_pkcs8(&key.to_pkcs8()),
+                PrivateKey::from_pem(&key.to_pkcs8_pem()),
+                PrivateKey::from_pem(&key.to_traditional_pem()),
+            ] {
+                let again = again.unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+                assert_eq!(again.spki(), key.spki());
+                assert_eq!(again.to_pkcs8().expose(), key.to_pkcs8().expose());
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_broken_or_of_another_kind_is_refused() {
+        let key = key(Algorithm::EcdsaP256);
+        let good = key.to_pkcs8().expose().to_vec();
+        let refused = |bytes: Vec<u8>| PrivateKey::from_pkcs8(&Secret::new(bytes)).is_err();
+        assert!(refused(Vec::new()));
+        assert!(refused(good[..good.len() - 1].to_vec()));
+        assert!(refused([good.as_slice(), &[0]].concat()), "trailing octet");
+        let mut other_public = good;
+        let last = other_public.len() - 1;
+        other_public[last] ^= 1;
+        assert!(refused(other_public), "public half of another key");
+    }
+
+    #[test]
+    fn no_change_of_an_octet_of_an_rsa_key_makes_another_or_panics() {
+        let key = key(Algorithm::Rsa2048);
+        let good = key.to_pkcs8().expose().to_vec();
+        for index in (0..good.len()).step_by(7) {
+            for change in [0, 1, 0xff] {
+                let mut changed = good.clone();
+                changed[index] = changed[index].wrapping_mul(change).wrapping_add(change & 1);
+                // The CRT parameters at the end are computed anew, so what was changed there is not taken over.
+                if let Ok(read) = PrivateKey::from_pkcs8(&Secret::new(changed)) {
+                    assert!(read.to_pkcs8().expose() == good, "octet {index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encrypted_and_doubled_pem_is_refused() {
+        let pem = key(Algorithm::EcdsaP256).to_pkcs8_pem();
+        let text = String::from_utf8(pem.expose().to_vec()).unwrap();
+        for bad in [
+            text.repeat(2),
+            text.replace("PRIVATE", "ENCRYPTED PRIVATE"),
+            text.replace("-----\nM", "-----\nProc-Type: 4,ENCRYPTED\n\nM"),
+            "nothing".to_owned(),
+        ] {
+            assert!(PrivateKey::from_pem(&Secret::new(bad.into_bytes())).is_err());
+        }
+    }
+
+    #[test]
+    fn keys_made_in_parallel_are_all_there_and_all_different() {
+        let keys = PrivateKey::generate_many(Algorithm::Rsa2048, 3);
+        let ids: std::collections::BTreeSet<_> = keys.iter().map(PrivateKey::spki_id).collect();
+        assert_eq!(ids.len(), 3);
+        assert!(PrivateKey::generate_many(Algorithm::EcdsaP256, 0).is_empty());
+    }
+}

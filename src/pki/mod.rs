@@ -1,0 +1,39 @@
+//! X.509: keys, authorities and leaf certificates, requests, their PEM, and the judgement of what a
+//! certificate says. Pure: bytes in, bytes or facts out; time and random numbers are arguments.
+//!
+//! The one module that names rcgen, x509-cert, rsa, p256 and p384. It must not know trust (who may issue
+//! what), files, or OpenPGP.
+//!
+//! Two writers, for one reason: rcgen writes the self-signed certificates and the requests (`authority`,
+//! `request`), but its distinguished names hold one value a type. It can neither write two O's nor repeat
+//! an imported authority's name byte for byte, so leaves are put together here from DER (`leaf`).
+
+mod authority;
+mod check;
+mod desired;
+mod encode;
+mod error;
+mod facts;
+#[cfg(test)]
+mod golden;
+mod key;
+mod leaf;
+mod name;
+mod pem;
+mod request;
+mod signature;
+mod signer;
+
+pub use authority::{CaSpec, NameConstraints, Validity, issue_ca};
+pub use check::{check_issued_by, check_leaf};
+pub use desired::{organizations, subject_alt_names};
+pub use error::PkiError;
+pub use facts::{ExtensionFacts, Facts};
+pub use key::PrivateKey;
+pub use leaf::{LeafSpec, issue_leaf};
+pub use pem::{
+    certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, public_pem,
+    service_account_public,
+};
+pub use request::{CsrFacts, build_csr, check_csr_pop, read_csr};
+pub use signature::spki_strength;
