@@ -1,0 +1,32 @@
+//! Trust: epochs, records, requests, the signature rule, and what follows from them (FORMAT 1 to 11). Pure:
+//! sees bytes, a pin and a time; never a disk, a clock, git or a private key.
+
+mod allowed;
+pub mod anchor;
+mod canonical;
+pub mod chain;
+pub mod current;
+mod dag;
+mod epoch;
+mod files;
+pub mod log;
+pub mod owed;
+pub mod phases;
+pub mod record;
+mod request;
+pub mod requests;
+mod tree;
+mod verify;
+
+use std::collections::BTreeMap;
+
+pub use allowed::{GRACE, keyset_of};
+pub use canonical::StatementFault;
+pub use epoch::{Closes, Cluster, Epoch, Former, FormerReason, Person, Policy, Thresholds, TrustRole, Waived};
+pub use record::Record;
+pub use request::Request;
+pub use tree::{Entry, Tree};
+pub use verify::{Verified, exit_code, verify};
+
+/// The CA certificates of a tree, by the hash of their DER.
+pub type Authorities = BTreeMap<crate::model::Digest, crate::pki::Facts>;

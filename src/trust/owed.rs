@@ -1,0 +1,300 @@
+//! What is owed though the tree is valid (FORMAT 10): expiry, silence, wrong recipients, certificates and
+//! secrets that outlived the trust in their owners.
+
+use std::collections::BTreeSet;
+
+use super::Authorities;
+use super::chain::Chain;
+use super::current::{Current, Vouch};
+use super::epoch::{Cluster, Epoch, FormerReason};
+use super::log::Log;
+use super::record::{Issued, Recipient, Sealed};
+use crate::model::{
+    ClusterName, Code, Finding, Fingerprint, Keyset, PersonName, Place, Profile, Remedy, SealedName, Span, State, Time,
+};
+
+/// What expires within this is attention.
+const SOON: Span = Span::days(30);
+/// A clock may be this far ahead.
+const AHEAD: Span = Span::minutes(10);
+
+/// Everything that judging debts looks at.
+pub struct Debts<'a> {
+    /// The epochs.
+    pub chain: &'a Chain,
+    /// The log.
+    pub log: &'a Log,
+    /// What is current.
+    pub current: &'a Current,
+    /// The CA certificates.
+    pub authorities: &'a Authorities,
+    /// The time of asking.
+    pub now: Time,
+    /// Whether `unconfirmed` is asked for.
+    pub strict: bool,
+}
+
+impl Debts<'_> {
+    /// All debts.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let Some(latest) = self.chain.latest().map(|latest| &latest.epoch) else { return findings };
+        self.times(latest, &mut findings);
+        self.keys(latest, &mut findings);
+        for (name, cluster) in latest.clusters.iter().filter(|(_, cluster)| !cluster.retired) {
+            self.expiring(name, cluster, &mut findings);
+            self.recipients(name, cluster, latest, &mut findings);
+            self.excess(name, cluster, latest, &mut findings);
+            self.exposed(name, cluster, latest, &mut findings);
+        }
+        if latest.threshold.trust == 1 {
+            let why = "one signature is enough to change who is trusted: a single key controls everything";
+            let fix = Remedy::Kluis("trust set threshold.trust 2".to_owned());
+            findings.push(Finding::new(Code::SingleKey, why).fix(fix));
+        }
+        findings
+    }
+
+    fn times(&self, latest: &Epoch, findings: &mut Vec<Finding>) {
+        if self.now > latest.expires {
+            let why = format!("epoch {} expired {}", latest.number, latest.expires);
+            let at = super::chain::epoch_path(latest.number);
+            findings.push(Finding::new(Code::EpochExpired, why).at(at).fix(Remedy::TrustExpires));
+        }
+        let epochs = self.chain.all().iter().map(|e| (super::chain::epoch_path(e.epoch.number), e.epoch.created));
+        let records = self.log.records.iter().map(|logged| (logged.path.clone(), logged.record.time));
+        let mut newest = Time::from_unix(0);
+        for (path, time) in epochs.chain(records) {
+            if time > self.now.plus(AHEAD) {
+                findings.push(Finding::new(Code::FutureTime, format!("it is dated {time}")).at(path));
+            } else {
+                newest = newest.max(time);
+            }
+        }
+        if newest.plus(latest.policy.max_quiet) < self.now {
+            let why = format!("the newest statement is of {newest}, more than {} ago", latest.policy.max_quiet);
+            findings.push(Finding::new(Code::Stale, why).fix(Remedy::DoctorConfirm));
+        }
+    }
+
+    fn keys(&self, latest: &Epoch, findings: &mut Vec<Finding>) {
+        for (name, person) in &latest.persons {
+            let Some(certificate) = self.chain.certificate(&person.cert_sha256) else { continue };
+            let keys: BTreeSet<&Fingerprint> = person.sign.iter().chain(&person.encrypt).collect();
+            for key in keys {
+                let Some((_, Some(end))) = certificate.life(key) else { continue };
+                if end <= self.now.plus(SOON) {
+                    let verb = if end <= self.now { "expired" } else { "expires" };
+                    let path = Place::PublicKey(name.clone()).to_string();
+                    let finding = Finding::new(Code::KeyExpiring, format!("{key} {verb} {end}")).at(path).of(name);
+                    findings.push(finding.fix(Remedy::PersonUpdate(name.clone())));
+                }
+            }
+        }
+    }
+
+    fn state(&self, cluster: &ClusterName, keyset: Keyset, generation: crate::model::Generation) -> Option<State> {
+        let states = self.current.states.get(&(cluster.clone(), keyset))?.get(&generation)?;
+        states.iter().next().copied()
+    }
+
+    fn expiring(&self, name: &ClusterName, cluster: &Cluster, findings: &mut Vec<Finding>) {
+        let mut soon = |place: Place, end: Time, fix: Option<Remedy>| {
+            if end > self.now.plus(SOON) {
+                return;
+            }
+            let verb = if end <= self.now { "expired" } else { "expires" };
+            let finding = Finding::new(Code::CertExpiring, format!("it {verb} {end}")).at(place.to_string());
+            findings.push(match fix {
+                Some(fix) => finding.fix(fix),
+                None => finding,
+            });
+        };
+        for (place, facts) in &self.current.leaves {
+            if let Place::NodeCert(cluster, node, _) = place
+                && cluster == name
+            {
+                soon(place.clone(), facts.not_after, Some(Remedy::CertIssue(name.clone(), node.clone())));
+            }
+        }
+        for keyset in cluster.keysets.keys().filter(|keyset| keyset.is_ca()) {
+            for (generation, digest) in cluster.generations(*keyset) {
+                let in_use = self.state(name, *keyset, generation) != Some(State::Distrusted);
+                if let (true, Some(ca)) = (in_use, self.authorities.get(&digest)) {
+                    soon(Place::Ca(name.clone(), *keyset, generation), ca.not_after, None);
+                }
+            }
+        }
+    }
+
+    /// Current sealed files of the cluster that somebody may still need.
+    fn sealed<'b>(&'b self, name: &'b ClusterName, cluster: &'b Cluster) -> impl Iterator<Item = (usize, &'b Sealed)> {
+        self.current.paths.values().filter_map(move |vouched| match &vouched.vouch {
+            Vouch::Sealed(entry) if entry.cluster == *name && self.in_use(name, cluster, &entry.name) => {
+                Some((vouched.record, entry))
+            }
+            _ => None,
+        })
+    }
+
+    fn in_use(&self, name: &ClusterName, cluster: &Cluster, sealed: &SealedName) -> bool {
+        match sealed {
+            SealedName::Node(_) => true,
+            SealedName::Keyset(keyset, generation) => {
+                let listed = keyset.is_symmetric() || cluster.generations(*keyset).any(|(g, _)| g == *generation);
+                listed && self.state(name, *keyset, *generation) != Some(State::Distrusted)
+            }
+        }
+    }
+
+    fn recipients(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
+        let due = due_recipients(cluster, latest);
+        for (record, entry) in self.sealed(name, cluster) {
+            let at = |code, why: String, person: &PersonName| {
+                let finding = Finding::new(code, why).at(entry.place().to_string()).of(person);
+                finding.fix(Remedy::Reseal(Some(name.clone())))
+            };
+            let lacking = due.iter().filter(|recipient| !entry.recipients.contains(recipient));
+            findings.extend(
+                lacking
+                    .map(|r| at(Code::MissingRecipient, format!("{} ({}) can't open it", r.person, r.key), &r.person)),
+            );
+            let surplus = entry.recipients.iter().filter(|recipient| !due.contains(recipient));
+            findings.extend(
+                surplus.map(|r| {
+                    at(Code::ExtraRecipient, format!("{} ({}) can still open it", r.person, r.key), &r.person)
+                }),
+            );
+            if self.strict {
+                self.unconfirmed(record, entry, cluster, findings);
+            }
+        }
+    }
+
+    fn unconfirmed(&self, record: usize, entry: &Sealed, cluster: &Cluster, findings: &mut Vec<Finding>) {
+        let sealed = &self.log.records[record].record;
+        if sealed.time.plus(SOON) > self.now {
+            return;
+        }
+        for person in cluster.keyholders.iter().filter(|person| **person != sealed.actor) {
+            let confirmed = self.log.counted().any(|(_, logged)| {
+                logged.record.actor == *person
+                    && logged.record.confirm.iter().any(|c| c.place() == entry.place() && c.sha256 == entry.sha256)
+            });
+            if !confirmed {
+                let why = format!("{person} has not opened it in 30 days");
+                let finding = Finding::new(Code::Unconfirmed, why).at(entry.place().to_string()).of(person);
+                findings.push(finding.fix(Remedy::DoctorConfirm));
+            }
+        }
+    }
+
+    /// Live certificates, replaced ones too, beyond what the epoch gives today.
+    fn excess(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
+        for (place, said) in &self.current.history {
+            let Place::PersonCert(at, person, _) = place else { continue };
+            let live: Vec<&Issued> = said
+                .iter()
+                .filter_map(|vouched| match &vouched.vouch {
+                    Vouch::Issued(entry) if at == name && entry.not_after > self.now => Some(entry),
+                    _ => None,
+                })
+                .collect();
+            for entry in live {
+                let gone = !latest.persons.contains_key(person);
+                let bound = cluster.groups.get(person);
+                let group = entry.organizations().into_iter().find(|group| match bound {
+                    Some(bound) => !bound.contains(group) && group != "system:masters",
+                    None => true,
+                });
+                let why = match (gone, group) {
+                    (true, _) => format!(
+                        "{person} is gone, and the certificate {} lives until {}",
+                        entry.serial, entry.not_after
+                    ),
+                    (false, Some(group)) => {
+                        format!(
+                            "{person} may no longer have {group}, and the certificate {} lives until {}",
+                            entry.serial, entry.not_after
+                        )
+                    }
+                    (false, None) => continue,
+                };
+                findings.push(Finding::new(Code::ExcessCert, why).at(place.to_string()).of(person));
+            }
+        }
+    }
+
+    /// Secrets that somebody could open who should not, and that are still in use.
+    fn exposed(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
+        let mut seen = BTreeSet::new();
+        for (place, said) in &self.current.history {
+            let Place::Sealed(at, sealed) = place else { continue };
+            if at != name || !self.in_use(name, cluster, sealed) {
+                continue;
+            }
+            for entry in said.iter().filter_map(|vouched| match &vouched.vouch {
+                Vouch::Sealed(entry) if self.holds_current_key(entry) => Some(entry),
+                _ => None,
+            }) {
+                for recipient in &entry.recipients {
+                    let outsider = !cluster.keyholders.contains(&recipient.person);
+                    let lost = outsider || self.is_compromised(recipient, latest);
+                    let fresh = lost && !self.is_waived(name, &recipient.person, latest);
+                    if fresh && seen.insert((place, &recipient.person)) {
+                        findings.push(exposure(place, &recipient.person));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a key inside is in use: for a generation always, for a node's bundle if a current certificate
+    /// has one of its keys.
+    fn holds_current_key(&self, entry: &Sealed) -> bool {
+        let SealedName::Node(node) = &entry.name else { return true };
+        entry.public.iter().any(|key| {
+            let place =
+                Profile::parse(&key.name).map(|profile| Place::NodeCert(entry.cluster.clone(), node.clone(), profile));
+            place.and_then(|place| self.current.leaves.get(&place)).is_some_and(|facts| facts.spki_id == key.id)
+        })
+    }
+
+    fn is_compromised(&self, recipient: &Recipient, latest: &Epoch) -> bool {
+        let revoked = self.log.counted().any(|(_, logged)| {
+            logged.record.revoke_key.iter().any(|entry| entry.person == recipient.person && entry.key == recipient.key)
+        });
+        let compromised = latest.former.iter().any(|former| {
+            former.reason == FormerReason::Compromised
+                && former.person == recipient.person
+                && self.chain.all().iter().any(|e| {
+                    let person = e.epoch.persons.get(&former.person);
+                    person.is_some_and(|p| p.cert == former.cert && p.encrypt.contains(&recipient.key))
+                })
+        });
+        revoked || compromised
+    }
+
+    fn is_waived(&self, cluster: &ClusterName, person: &PersonName, latest: &Epoch) -> bool {
+        let what = format!("exposure:{person}");
+        latest.waived.iter().any(|waived| waived.cluster == *cluster && waived.what == what && waived.until > self.now)
+    }
+}
+
+fn exposure(place: &Place, person: &PersonName) -> Finding {
+    let why = format!("{person} could open it, is no keyholder now, and what is inside is still in use");
+    let finding = Finding::new(Code::ExposureOpen, why).at(place.to_string()).of(person);
+    match place {
+        Place::Sealed(cluster, SealedName::Node(node)) => finding.fix(Remedy::CertIssue(cluster.clone(), node.clone())),
+        _ => finding,
+    }
+}
+
+/// To whom everything of a cluster is sealed under `epoch`, in order: keyholders by name, their keys as listed.
+pub fn due_recipients(cluster: &Cluster, epoch: &Epoch) -> Vec<Recipient> {
+    let keys = |person: &PersonName| {
+        let keys = epoch.persons.get(person).map_or(&[][..], |found| &found.encrypt);
+        keys.iter().map(|key| Recipient { person: person.clone(), key: key.clone() }).collect::<Vec<_>>()
+    };
+    cluster.keyholders.iter().flat_map(keys).collect()
+}

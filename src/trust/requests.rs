@@ -1,0 +1,358 @@
+//! Requests of a tree: who signed them, whether an epoch would grant them, and what they were used for
+//! (FORMAT 7). Only the public key of a CSR is ever used; the certificate is built from epoch and policy.
+
+use std::collections::BTreeMap;
+
+use super::allowed::{GRACE, View};
+use super::chain::Chain;
+use super::epoch::{Cluster, Epoch};
+use super::log::{Log, Reason};
+use super::record::Issued;
+use super::request::Request;
+use super::tree::{Entry, Tree};
+use crate::model::{ClusterName, Code, Digest, Finding, PersonName, Place, Profile, Remedy};
+use crate::openpgp::{Kind, Signature, SignatureFault};
+use crate::pki;
+
+/// A request file with its signature.
+pub struct Filed {
+    /// The cluster in whose folder it lies.
+    pub cluster: ClusterName,
+    /// Its path.
+    pub path: String,
+    /// The hash of its file.
+    pub sha256: Digest,
+    /// What it says, if it says it well.
+    pub request: Result<Request, Reason>,
+    /// Who signed it: the name in the file name, the signature, and what verifying it said by certificate.
+    pub signed: Result<Signed, Reason>,
+}
+
+/// A request's signature.
+pub struct Signed {
+    /// The name in the signature's file name.
+    pub person: PersonName,
+    /// The signature.
+    pub signature: Signature,
+    verified: BTreeMap<Digest, Result<(), SignatureFault>>,
+}
+
+impl Filed {
+    /// The person who asks, if the request can be read.
+    pub fn person(&self) -> Option<&PersonName> {
+        self.request.as_ref().ok().map(|request| &request.person)
+    }
+}
+
+/// All requests of a tree, by hash.
+#[derive(Default)]
+pub struct Index {
+    filed: BTreeMap<Digest, Filed>,
+}
+
+impl Index {
+    /// Reads the requests of `tree`.
+    pub fn read(tree: &Tree, chain: &Chain) -> Self {
+        let mut signatures: BTreeMap<(ClusterName, String), (PersonName, String)> = BTreeMap::new();
+        for path in tree.entries.keys() {
+            if let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path) {
+                signatures.entry((cluster, h16)).or_insert((person, path.clone()));
+            }
+        }
+        let mut index = Self::default();
+        for (path, entry) in &tree.entries {
+            let (Ok(Place::Request(cluster, h16)), Entry::File { bytes, .. }) = (Place::parse(path), entry) else {
+                continue;
+            };
+            let sha256 = Digest::of(bytes);
+            let request = Request::parse(bytes).map_err(|fault| Reason::new(fault.code, fault.why));
+            let request = match request {
+                _ if sha256.h16() != h16 => Err(Reason::new(Code::RecordName, format!("its hash is {}", sha256.h16()))),
+                request => request,
+            };
+            let signature = signatures.get(&(cluster.clone(), h16));
+            let signed = sign(tree, chain, bytes, signature);
+            index.filed.insert(sha256, Filed { cluster, path: path.clone(), sha256, request, signed });
+        }
+        index
+    }
+
+    /// The request with this hash.
+    pub fn get(&self, sha256: &Digest) -> Option<&Filed> {
+        self.filed.get(sha256)
+    }
+
+    /// All requests, by hash.
+    pub fn all(&self) -> impl Iterator<Item = &Filed> {
+        self.filed.values()
+    }
+}
+
+fn sign(tree: &Tree, chain: &Chain, data: &[u8], signature: Option<&(PersonName, String)>) -> Result<Signed, Reason> {
+    let (person, path) = signature.ok_or_else(|| Reason::new(Code::Unsigned, "nobody has signed it"))?;
+    let Some(Entry::File { bytes, .. }) = tree.entries.get(path) else {
+        return Err(Reason::new(Code::Unsigned, "its signature is no file"));
+    };
+    let fault = |fault: SignatureFault| Reason::new(fault.code(), fault.to_string());
+    let signature = Signature::parse(bytes, Kind::Request).map_err(fault)?;
+    let verified = super::log::verify(chain, person, &signature, data).map_err(fault)?;
+    Ok(Signed { person: person.clone(), signature, verified })
+}
+
+/// Whether `epoch` would grant the request: signer, cluster, groups, CSR. Use and expiry are not looked at.
+pub fn judge(filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
+    let refuse = |code, why: String| Err(Reason::new(code, why));
+    let request = filed.request.as_ref().map_err(Clone::clone)?;
+    let signed = filed.signed.as_ref().map_err(Clone::clone)?;
+    if request.repo != epoch.repo {
+        return refuse(Code::WrongRepo, format!("it is a request to repository {}", request.repo));
+    }
+    let Some(cluster) = epoch.clusters.get(&filed.cluster) else {
+        return refuse(Code::UnknownCluster, format!("epoch {} lists no cluster {}", epoch.number, filed.cluster));
+    };
+    if request.cluster != cluster.id {
+        return refuse(Code::WrongClusterId, format!("it is a request for the cluster with id {}", request.cluster));
+    }
+    let person = epoch.persons.get(&signed.person).filter(|person| person.sign.contains(signed.signature.issuer()));
+    match person.and_then(|person| signed.verified.get(&person.cert_sha256)) {
+        Some(Ok(())) => {}
+        Some(Err(fault)) => return refuse(fault.code(), fault.to_string()),
+        None => return refuse(Code::UnlistedSigner, format!("epoch {} does not list its signer's key", epoch.number)),
+    }
+    if request.person != signed.person {
+        return refuse(
+            Code::SubjectNotSigner,
+            format!("{} asks for a certificate of {}", signed.person, request.person),
+        );
+    }
+    groups(request, cluster)?;
+    csr(request)
+}
+
+fn groups(request: &Request, cluster: &Cluster) -> Result<(), Reason> {
+    let Some(bound) = cluster.groups.get(&request.person) else {
+        return Err(Reason::new(Code::NotARequester, format!("{} may not ask here", request.person)));
+    };
+    let masters = request.groups.iter().eq(["system:masters"]);
+    let beyond = request.groups.iter().find(|group| !bound.contains(*group));
+    match (request.profile, beyond) {
+        (Profile::BreakGlass, _) if !masters => {
+            Err(Reason::new(Code::RequestMismatch, "a break-glass request asks for exactly system:masters"))
+        }
+        (Profile::Client, Some(group)) => {
+            Err(Reason::new(Code::GroupNotAllowed, format!("{} may not have the group {group}", request.person)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn csr(request: &Request) -> Result<(), Reason> {
+    let facts = pki::read_csr(&request.csr).map_err(|error| Reason::new(Code::CsrContent, error.to_string()))?;
+    if facts.common_name_only.as_deref() != Some(request.person.as_str()) || facts.has_extensions_or_attributes {
+        let why = format!("its CSR has another subject than CN={}, or extensions", request.person);
+        return Err(Reason::new(Code::CsrContent, why));
+    }
+    pki::spki_strength(&facts.spki).map_err(|why| Reason::new(Code::WeakKey, why))?;
+    pki::check_csr_pop(&request.csr).map_err(|why| Reason::new(Code::CsrPop, why))
+}
+
+fn spki(request: &Request) -> Option<Digest> {
+    pki::read_csr(&request.csr).ok().map(|facts| facts.spki_id)
+}
+
+/// Whether the request that an `[[issued]]` entry names grants it under `epoch`.
+pub fn grants(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, epoch: &Epoch) -> Result<(), Reason> {
+    let refuse = |code, why: String| Err(Reason::new(code, format!("{}: {why}", entry.place)));
+    let Some(filed) = view.requests.get(hash) else {
+        return if was_closed(view, index) {
+            Ok(()) // the quorum that closed the record judged what it proved
+        } else {
+            refuse(Code::RequestMissing, format!("its request {} is not there", hash.h16()))
+        };
+    };
+    judge(filed, epoch)?;
+    let Ok(request) = &filed.request else { return Ok(()) };
+    let (person, profile) = match &entry.place {
+        Place::PersonCert(_, person, profile) => (person, *profile),
+        _ => return refuse(Code::RequestMismatch, "a node has no request".to_owned()),
+    };
+    let mismatch = request.person != *person
+        || request.profile != profile
+        || entry.place.cluster() != Some(&filed.cluster)
+        || spki(request) != Some(entry.spki)
+        || entry.organizations().iter().any(|group| !request.groups.contains(group))
+        || entry.not_after.since(entry.not_before) > request.lifetime.seconds() + GRACE.seconds();
+    if mismatch {
+        return refuse(Code::RequestMismatch, "it is not what was asked for".to_owned());
+    }
+    if view.log.records[index].record.time >= request.expires {
+        return refuse(Code::RequestExpired, format!("its request expired {}", request.expires));
+    }
+    unused(view, index, entry, hash, &filed.sha256)
+}
+
+/// Used once, not denied before, and its key never seen elsewhere before.
+fn unused(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, own: &Digest) -> Result<(), Reason> {
+    let log = view.log;
+    let earlier = (0..index).filter(|earlier| log.dag.is_before(*earlier, index));
+    for record in earlier.map(|earlier| &log.records[earlier]) {
+        if record.record.deny.iter().any(|deny| deny.request == *hash) {
+            return Err(Reason::new(Code::RequestDenied, format!("its request was denied in {}", record.sha256.h16())));
+        }
+        for other in &record.record.issued {
+            if other.request == Some(*hash) {
+                return Err(Reason::new(Code::RequestUsed, format!("its request was used in {}", record.sha256.h16())));
+            }
+            if other.spki == entry.spki {
+                return Err(Reason::new(
+                    Code::SpkiReuse,
+                    format!("its key has a certificate from {}", record.sha256.h16()),
+                ));
+            }
+        }
+    }
+    let mut twins = log.records[index].record.issued.iter().filter(|other| other.request == Some(*hash));
+    if twins.nth(1).is_some() {
+        return Err(Reason::new(Code::RequestUsed, "its request is used twice in one record"));
+    }
+    older_twin(view.requests, own)
+}
+
+/// An older request with the same key: by `created`, then by hash.
+fn older_twin(index: &Index, own: &Digest) -> Result<(), Reason> {
+    let Some(Ok(request)) = index.get(own).map(|filed| &filed.request) else { return Ok(()) };
+    let key = spki(request);
+    let twin = index.all().find(|other| {
+        let Ok(theirs) = &other.request else { return false };
+        other.sha256 != *own && (theirs.created, other.sha256) < (request.created, *own) && spki(theirs) == key
+    });
+    match twin {
+        Some(twin) => {
+            Err(Reason::new(Code::SpkiReuse, format!("its key is also that of the request {}", twin.sha256.h16())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether an approval makes sense: a break-glass request that the epoch would grant, alive and not denied.
+pub fn approvable(view: &View<'_>, index: usize, filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
+    judge(filed, epoch)?;
+    let Ok(request) = &filed.request else { return Ok(()) };
+    if request.profile != Profile::BreakGlass {
+        return Err(Reason::new(Code::RequestMismatch, "approvals are for break-glass requests only"));
+    }
+    if view.log.records[index].record.time >= request.expires {
+        return Err(Reason::new(Code::RequestExpired, format!("the request expired {}", request.expires)));
+    }
+    let denied = (0..index).filter(|earlier| view.log.dag.is_before(*earlier, index));
+    let mut denied = denied.flat_map(|earlier| &view.log.records[earlier].record.deny);
+    if denied.any(|deny| deny.request == filed.sha256) {
+        return Err(Reason::new(Code::RequestDenied, "the request was denied before"));
+    }
+    Ok(())
+}
+
+fn names(record: &super::record::Record, hash: &Digest) -> bool {
+    record.issued.iter().any(|entry| entry.request == Some(*hash))
+        || record.approve.contains(hash)
+        || record.deny.iter().any(|deny| deny.request == *hash)
+}
+
+fn was_closed(view: &View<'_>, index: usize) -> bool {
+    view.log.closed.iter().any(|closed| closed.contains(index))
+}
+
+/// Whether some record that names the request is not closed by epoch `k` yet.
+pub fn is_needed(view: &View<'_>, h16: &str, k: u32) -> bool {
+    let Some(filed) = view.requests.all().find(|filed| filed.sha256.h16() == *h16) else { return false };
+    let closed = view.log.closed.get(k as usize - 1);
+    let unclosed = |index: usize| !closed.is_some_and(|closed| closed.contains(index));
+    view.log.records.iter().enumerate().any(|(index, l)| names(&l.record, &filed.sha256) && unclosed(index))
+}
+
+/// Findings on the request files themselves: shape and signature always, the rest while pending.
+pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(latest) = chain.latest() else { return findings };
+    let mut wanted: Vec<String> = Vec::new();
+    for filed in index.all() {
+        let at = |reason: &Reason| {
+            let finding = Finding::new(reason.code, reason.why.clone()).at(&filed.path);
+            let finding = finding.fix(Remedy::GitRestore(filed.path.clone()));
+            filed.person().map_or(finding.clone(), |person| finding.of(person))
+        };
+        if let Ok(signed) = &filed.signed {
+            wanted.push(
+                Place::RequestSignature(filed.cluster.clone(), filed.sha256.h16(), signed.person.clone()).to_string(),
+            );
+        }
+        let shape = filed.request.as_ref().err().or(filed.signed.as_ref().err());
+        if let Some(reason) = shape {
+            findings.push(at(reason));
+            continue;
+        }
+        let used =
+            log.counted().any(|(_, logged)| logged.record.issued.iter().any(|e| e.request == Some(filed.sha256)));
+        let denied = log.counted().any(|(_, logged)| logged.record.deny.iter().any(|d| d.request == filed.sha256));
+        if used || denied {
+            continue;
+        }
+        let pending = judge(filed, &latest.epoch).and_then(|()| fresh(index, log, filed));
+        if let Err(reason) = pending {
+            let once = chain.all().iter().filter(|e| e.epoch.number < latest.epoch.number);
+            let once_good = once.into_iter().any(|epoch| judge(filed, &epoch.epoch).is_ok());
+            if once_good {
+                let why = format!("it can't be granted any more: {}", reason.why);
+                findings.push(Finding {
+                    code: Code::RequestDead,
+                    level: Code::RequestDead.level(),
+                    why,
+                    ..at(&reason)
+                });
+            } else {
+                findings.push(at(&reason));
+            }
+        }
+    }
+    for path in tree.entries.keys() {
+        if let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path)
+            && !wanted.contains(path)
+        {
+            let whole = Place::Request(cluster, h16).to_string();
+            let refused = findings.iter().any(|finding| finding.path.as_deref() == Some(&whole));
+            if !refused {
+                findings.push(Finding::new(Code::UnexpectedPath, "it signs no request").at(path).of(&person));
+            }
+        }
+    }
+    findings
+}
+
+/// A pending request's key is nowhere yet.
+fn fresh(index: &Index, log: &Log, filed: &Filed) -> Result<(), Reason> {
+    older_twin(index, &filed.sha256)?;
+    let Ok(request) = &filed.request else { return Ok(()) };
+    let key = spki(request);
+    let used = log.records.iter().flat_map(|logged| &logged.record.issued).any(|entry| Some(entry.spki) == key);
+    if used {
+        return Err(Reason::new(Code::SpkiReuse, "its key has a certificate already"));
+    }
+    revoked(log, filed)
+}
+
+/// A revocation also voids requests signed with the key that no record before it used.
+fn revoked(log: &Log, filed: &Filed) -> Result<(), Reason> {
+    let Ok(signed) = &filed.signed else { return Ok(()) };
+    let revoked = log.counted().any(|(_, logged)| {
+        logged
+            .record
+            .revoke_key
+            .iter()
+            .any(|entry| entry.key == *signed.signature.issuer() && entry.person == signed.person)
+            && logged.record.epoch as usize == log.closed.len() // a later epoch lists whom it trusts anew
+    });
+    if revoked {
+        return Err(Reason::new(Code::KeyRevoked, format!("{} was revoked", signed.signature.issuer())));
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! The files of the managed trees as bytes, however they were read. Pure.
+
+use std::collections::BTreeMap;
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A regular file within its size.
+    File {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whether anybody may execute it; of no consequence.
+        executable: bool,
+    },
+    /// A regular file beyond its size, in bytes; not read.
+    TooLarge(u64),
+    /// Something else: what, in words.
+    NotRegular(String),
+}
+
+/// The managed trees: paths relative to the repository's root, `/` between their parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// What lies where. Paths that are not UTF-8 are escaped, and so are no names.
+    pub entries: BTreeMap<String, Entry>,
+    /// Whether reading stopped at the largest number of files.
+    pub overflow: bool,
+}
+
+impl Tree {
+    /// The bytes of the file at `path`, if a regular file within its size lies there.
+    pub fn bytes(&self, path: &str) -> Option<&[u8]> {
+        match self.entries.get(path) {
+            Some(Entry::File { bytes, .. }) => Some(bytes),
+            _ => None,
+        }
+    }
+}

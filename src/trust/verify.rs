@@ -1,0 +1,114 @@
+//! `verify`: a pure function of files, pin and time (FORMAT 1 to 11). No keyring, no secret, no network, no
+//! git. Every other command runs it first and works on the bytes that it has checked.
+
+use super::Authorities;
+use super::anchor::{self, Anchor};
+use super::chain::{self, Chain};
+use super::current::{self, Current};
+use super::files;
+use super::log::{self, Log};
+use super::owed::Debts;
+use super::requests;
+use super::tree::Tree;
+use crate::model::{Code, Finding, Level, Time};
+
+/// A tree, and everything that verifying found out about it.
+pub struct Verified {
+    /// The bytes that were checked.
+    pub tree: Tree,
+    /// The epochs.
+    pub chain: Chain,
+    /// The log; judged only where no epoch is at fault or lacks signatures.
+    pub log: Log,
+    /// What is current; empty where the log was not judged.
+    pub current: Current,
+    /// The requests.
+    pub requests: requests::Index,
+    /// The CA certificates of the tree.
+    pub authorities: Authorities,
+    /// What is wrong or owed, sorted by path and code.
+    pub findings: Vec<Finding>,
+}
+
+impl Verified {
+    /// The exit code: 3 invalid, 4 anchor, 5 attention, else 0; 3 wins over 4, 4 over 5.
+    pub fn exit(&self) -> u8 {
+        exit_code(&self.findings)
+    }
+
+    /// Whether the tree is invalid, the anchor left aside.
+    pub fn is_invalid(&self) -> bool {
+        self.exit() == 3
+    }
+
+    /// Whether the only errors are that the draft lacks signatures, the anchor left aside.
+    pub fn is_only_unsigned_draft(&self) -> bool {
+        let mut errors = self.findings.iter().filter(|f| f.level == Level::Error && !f.code.is_anchor()).peekable();
+        errors.peek().is_some() && errors.all(|f| is_missing_signature(f.code)) && self.chain.draft().is_some()
+    }
+}
+
+fn is_missing_signature(code: Code) -> bool {
+    matches!(code, Code::Threshold | Code::NewThreshold | Code::NewAdminMustSign)
+}
+
+/// The exit code for findings.
+pub fn exit_code(findings: &[Finding]) -> u8 {
+    let has = |level: Level, anchor: bool| findings.iter().any(|f| f.level == level && f.code.is_anchor() == anchor);
+    match () {
+        () if has(Level::Error, false) => 3,
+        () if has(Level::Error, true) => 4,
+        () if has(Level::Attention, false) => 5,
+        () => 0,
+    }
+}
+
+/// Verifies `tree`. `anchor` is what is pinned outside the repository; `now` serves expiry and silence alone:
+/// nothing that it decides makes a tree invalid.
+pub fn verify(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> Verified {
+    let mut findings = files::check(&tree);
+    let (chain, epoch_findings) = chain::read(&tree);
+    let epochs_fine = epoch_findings.is_empty() && chain.latest().is_some();
+    findings.extend(epoch_findings);
+    findings.extend(anchor::check(&tree, &chain, anchor));
+    let authorities = current::authorities(&tree);
+    let mut verified = Verified {
+        log: Log::default(),
+        current: Current::default(),
+        requests: requests::Index::default(),
+        authorities,
+        findings,
+        chain,
+        tree,
+    };
+    if epochs_fine {
+        judge(&mut verified, now, strict);
+    }
+    let key = |f: &Finding| (f.path.clone(), f.code, f.person.clone(), f.why.clone());
+    verified.findings.sort_by_key(key);
+    verified.findings.dedup();
+    verified
+}
+
+fn judge(verified: &mut Verified, now: Time, strict: bool) {
+    let (log, log_findings) = log::read(&verified.tree, &verified.chain, &verified.authorities);
+    verified.findings.extend(log_findings);
+    verified.log = log;
+    verified.requests = requests::Index::read(&verified.tree, &verified.chain);
+    verified.findings.extend(requests::check(&verified.requests, &verified.tree, &verified.chain, &verified.log));
+    if verified.log.incomplete {
+        return; // a record is missing or unreadable: nobody can say what it vouched for
+    }
+    let (current, findings) = current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities);
+    verified.findings.extend(findings);
+    verified.current = current;
+    let debts = Debts {
+        chain: &verified.chain,
+        log: &verified.log,
+        current: &verified.current,
+        authorities: &verified.authorities,
+        now,
+        strict,
+    };
+    verified.findings.extend(debts.findings());
+}
