@@ -3,6 +3,13 @@
 //! This page is the table of contents; each layer may import only those below it in this list
 //! (`tests/layers.rs` reads the `use` lines against it). `docs/ARCHITECTURE.md` tells the whole story.
 
+pub mod cli;
+
+pub mod ops;
+
+pub mod repo;
+pub mod seal;
+
 pub mod trust;
 
 pub mod pki;
@@ -13,4 +20,5 @@ pub mod model;
 
 pub mod secret;
 
+pub mod disk;
 pub mod env;

@@ -1,0 +1,108 @@
+//! The command line: grammar, dispatch and rendering. The only layer that knows clap and prints. One file a
+//! command: its words and flags, a call into `ops`, and how its answer reads.
+
+mod global;
+mod report;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{CommandFactory as _, Parser as _};
+
+pub use global::{Global, Output};
+pub use report::{Answer, Report};
+
+use crate::env::{Rng, Terminal};
+use crate::model::Time;
+use crate::ops::{Failure, Session};
+
+/// kluis keeps the public key infrastructure of Kubernetes clusters in a git repository.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "kluis",
+    version,
+    about = "The PKI of Kubernetes clusters in git: sealed to OpenPGP keys, every change signed, offline",
+    long_about = None,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 fine, 1 failed, 2 usage, 3 invalid, 4 anchor, 5 attention, 6 no usable OpenPGP key, 130 interrupted"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Declares the commands: one line a command, `variant module "doc"`.
+macro_rules! commands {
+    ($($variant:ident $module:ident,)*) => {
+        $(mod $module;)*
+
+        #[derive(Debug, clap::Subcommand)]
+        enum Command {
+            $($variant($module::Args),)*
+        }
+
+        impl Command {
+            fn run(&self, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+                match self { $(Self::$variant(args) => $module::run(args, global, session),)* }
+            }
+
+            fn name(&self) -> String {
+                match self { $(Self::$variant(args) => $module::name(args),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    Init init,
+    Status status,
+    Verify verify,
+    Doctor doctor,
+    Person person,
+    Trust trust,
+    Adopt adopt,
+    Cluster cluster,
+    Cert cert,
+    Reseal reseal,
+    Open open,
+    Export export,
+    Completions completions,
+    Man man,
+    Demo demo,
+}
+
+/// The grammar, for completions, man pages and the command reference.
+pub fn grammar() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs one command line: `args` without the program's name. Prints the answer to `out`, the rest to `err`,
+/// and returns the exit code.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    now: Time,
+    terminal: Terminal,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let args: Vec<OsString> = std::iter::once("kluis".into()).chain(args).collect();
+    let wants_json = report::wants_json(&args);
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return report::grammar_error(&error, wants_json, out, err),
+    };
+    let name = cli.command.name();
+    let mut session = match cli.global.session(now, Rng::system(), terminal) {
+        Ok(session) => session,
+        Err(failure) => return report::failure(&name, cli.global.output(), &failure, &[], cli.global.paint(), out, err),
+    };
+    match cli.command.run(&cli.global, &mut session) {
+        Ok(answer) => report::answer(&name, &cli.global, &answer, &session.notes, out, err),
+        Err(failure) => {
+            report::failure(&name, cli.global.output(), &failure, &session.notes, cli.global.paint(), out, err)
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Rendering: one answer, written for people or as JSON; findings, failures and notes always in one way.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::global::{Global, Output};
+use crate::model::{Finding, Level, displayed};
+use crate::ops::Failure;
+
+/// What a command found out or did.
+pub trait Report {
+    /// Writes it for people, to stdout.
+    fn human(&self, out: &mut dyn Write) -> io::Result<()>;
+    /// The command's own part of the JSON object.
+    fn data(&self) -> Value;
+    /// Whether the human form is for programs too (a PEM block, a script): then nothing is added to it.
+    fn is_raw(&self) -> bool {
+        false
+    }
+}
+
+/// A report with its exit code and findings.
+pub struct Answer {
+    /// What the command has to say.
+    pub report: Box<dyn Report>,
+    /// What is wrong or owed.
+    pub findings: Vec<Finding>,
+    /// The exit code.
+    pub exit: u8,
+}
+
+impl Answer {
+    /// An answer that ends 0 and has no findings.
+    pub fn fine(report: impl Report + 'static) -> Self {
+        Self { report: Box::new(report), findings: Vec::new(), exit: 0 }
+    }
+
+    /// An answer of a command that wrote what it was asked to: it ends 0, and what is then owed is a note.
+    pub fn written(report: impl Report + 'static, owed: &[Finding]) -> Self {
+        let findings = owed.iter().cloned().map(|finding| finding.level(Level::Note)).collect();
+        Self { report: Box::new(report), findings, exit: 0 }
+    }
+
+    /// An answer of a command whose findings decide its exit code.
+    pub fn judged(report: impl Report + 'static, findings: Vec<Finding>) -> Self {
+        let exit = crate::trust::exit_code(&findings);
+        Self { report: Box::new(report), findings, exit }
+    }
+}
+
+/// Whether the words ask for JSON, before they are parsed: a usage error is reported as asked, too.
+pub fn wants_json(args: &[OsString]) -> bool {
+    let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
+    words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
+        || words.iter().any(|word| matches!(*word, "-ojson" | "-o=json" | "--output=json"))
+}
+
+fn envelope(command: &str, exit: u8, findings: &[Finding], notes: &[String], mut data: Value) -> Value {
+    if let (false, Value::Object(map)) = (notes.is_empty(), &mut data) {
+        map.insert("notes".to_owned(), json!(notes));
+    }
+    json!({ "kluis": "report/1", "command": command, "exit": exit, "findings": findings, "data": data })
+}
+
+fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Prints what clap says: help and versions to stdout, usage errors to stderr or as JSON.
+pub fn grammar_error(error: &clap::Error, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    if !error.use_stderr() {
+        let _ = write!(out, "{error}");
+        return 0;
+    }
+    if json {
+        let text = error.to_string();
+        let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let _ = write_json(out, &envelope("", 2, &[], &[], json!({ "error": what, "help": "kluis --help" })));
+    } else {
+        let _ = write!(err, "{error}");
+    }
+    2
+}
+
+struct Paint(bool);
+
+impl Paint {
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn level(&self, level: Level) -> String {
+        match level {
+            Level::Error => self.paint("1;31", "error"),
+            Level::Attention => self.paint("1;33", "attention"),
+            Level::Note => self.paint("1;36", "note"),
+        }
+    }
+}
+
+/// Writes findings for people: one line each, and the remedy below.
+fn write_findings(out: &mut dyn Write, findings: &[Finding], paint: &Paint) -> io::Result<()> {
+    for finding in findings {
+        let path = finding.path.as_ref().map(|path| format!("{}: ", displayed(path))).unwrap_or_default();
+        let level = paint.level(finding.level);
+        writeln!(out, "{level}[{}]: {path}{}", finding.code, displayed(&finding.why))?;
+        if let Some(fix) = &finding.fix {
+            writeln!(out, "  help: {}", displayed(&fix.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints an answer; returns its exit code, or 1 where stdout can't be written.
+pub fn answer(
+    command: &str,
+    global: &Global,
+    answer: &Answer,
+    notes: &[String],
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let paint = Paint(global.paint());
+    let printed = match global.output() {
+        Output::Json if answer.report.is_raw() => {
+            let what = "this command's answer is a stream for programs already; leave -o json out";
+            return failure(command, Output::Json, &Failure::usage(what), notes, false, out, err);
+        }
+        Output::Json => {
+            write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data()))
+        }
+        Output::Human => answer.report.human(out).and_then(|()| {
+            let list: &mut dyn Write = if answer.report.is_raw() { err } else { out };
+            write_findings(list, &answer.findings, &paint)
+        }),
+    };
+    if global.output() == Output::Human {
+        for note in notes {
+            let _ = writeln!(err, "{}: {}", paint.level(Level::Note), displayed(note));
+        }
+    }
+    match printed.and_then(|()| out.flush()) {
+        Ok(()) => answer.exit,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => answer.exit,
+        Err(error) => {
+            let _ = writeln!(err, "error: the answer can't be written: {error}");
+            1
+        }
+    }
+}
+
+/// Prints a failure; returns its exit code.
+pub fn failure(
+    command: &str,
+    output: Output,
+    failure: &Failure,
+    notes: &[String],
+    paint: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let help = failure.help.as_ref().map(ToString::to_string);
+    if output == Output::Json {
+        let data = json!({ "error": failure.what, "help": help });
+        let _ = write_json(out, &envelope(command, failure.exit, &failure.findings, notes, data));
+        return failure.exit;
+    }
+    let paint = Paint(paint);
+    for note in notes {
+        let _ = writeln!(err, "{}: {}", paint.level(Level::Note), displayed(note));
+    }
+    let _ = writeln!(err, "{}: {}", paint.level(Level::Error), displayed(&failure.what));
+    let _ = write_findings(err, &failure.findings, &paint);
+    let shown = failure.findings.iter().any(|finding| finding.fix.as_ref().map(ToString::to_string) == help);
+    if let (Some(help), false) = (help, shown) {
+        let _ = writeln!(err, "  help: {}", displayed(&help));
+    }
+    failure.exit
+}
+
+/// Draws the progress of long work on stderr, from its second second on; nothing where nobody looks.
+pub fn progress(output: Output) -> Box<dyn FnMut(&str, usize, usize)> {
+    use std::io::IsTerminal as _;
+    if output == Output::Json || !io::stderr().is_terminal() {
+        return Box::new(|_, _, _| {});
+    }
+    let mut bar: Option<indicatif::ProgressBar> = None;
+    let mut began: Option<std::time::Instant> = None;
+    Box::new(move |what, done, total| {
+        let since = began.get_or_insert_with(std::time::Instant::now);
+        if done >= total {
+            if let Some(bar) = bar.take() {
+                bar.finish_and_clear();
+            }
+            began = None;
+        } else if since.elapsed().as_secs() >= 1 {
+            let bar = bar.get_or_insert_with(|| indicatif::ProgressBar::new(total as u64));
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            bar.set_message(what.to_owned());
+        }
+    })
+}

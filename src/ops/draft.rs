@@ -1,0 +1,122 @@
+//! Drafting the next epoch: a copy of the one that rules, or of the draft that is there, changed and closed
+//! over the log; with the places of OpenPGP certificates that it brings about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Digest, PersonName, Place, Time};
+use crate::repo::ChangeSet;
+use crate::trust::{self, Closes, Epoch, Former, FormerReason, Verified};
+
+/// An epoch in the making.
+pub struct Draft {
+    /// What it will say.
+    pub epoch: Epoch,
+    /// Certificates that it pins and the tree does not have yet, in the form that is stored.
+    pub certificates: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Draft {
+    /// Starts from the draft of the tree, if there is one, or else from the latest epoch. It closes the log as
+    /// it is. `None` if the tree has no epoch.
+    pub fn start(verified: &Verified, now: Time, reason: &str) -> Option<Self> {
+        let latest = verified.chain.latest()?;
+        let base = &verified.chain.draft().unwrap_or(latest).epoch;
+        let (log, _) = trust::log::load(&verified.tree, &verified.chain);
+        let heads = log.heads();
+        let count = log.dag.reach(log.dag.heads().iter().copied()).count();
+        let created = now.max(latest.epoch.created);
+        let life = base.expires.since(base.created).max(1);
+        let mut epoch = base.clone();
+        epoch.number = latest.epoch.number + 1;
+        epoch.previous = Some(latest.sha256);
+        epoch.created = created;
+        epoch.expires = Time::from_unix(created.unix() + life);
+        epoch.reason = joined(verified.chain.draft().map(|draft| draft.epoch.reason.as_str()), reason);
+        epoch.closes = Some(Closes { heads, count: u32::try_from(count).unwrap_or(u32::MAX) });
+        Some(Self { epoch, certificates: BTreeMap::new() })
+    }
+
+    /// Writes `former` anew: what the latest epoch has, and everyone whose certificate is gone or another in
+    /// this one. `why` is the reason for whoever has none in the draft so far.
+    pub fn note_former(&mut self, latest: &Epoch, why: impl Fn(&PersonName) -> FormerReason) {
+        let drafted: BTreeMap<_, _> =
+            self.epoch.former.iter().skip(latest.former.len()).map(|former| (former.person.clone(), former.reason)).collect();
+        let gone = latest.persons.iter().filter(|(name, then)| {
+            self.epoch.persons.get(*name).is_none_or(|now| now.cert != then.cert)
+        });
+        let number = self.epoch.number;
+        let new = gone.map(|(name, then)| Former {
+            person: name.clone(),
+            cert: then.cert.clone(),
+            epoch: number,
+            reason: drafted.get(name).copied().unwrap_or_else(|| why(name)),
+        });
+        self.epoch.former = latest.former.iter().cloned().chain(new).collect();
+    }
+
+    /// The text of the epoch.
+    pub fn text(&self) -> String {
+        self.epoch.write()
+    }
+
+    /// Writes the epoch's file, drops the signatures that an earlier draft had, and puts OpenPGP certificates
+    /// where they belong: the bytes that this epoch pins under their person's name, others under `old`.
+    pub fn changes(&self, verified: &Verified, changes: &mut ChangeSet) {
+        let number = self.epoch.number;
+        changes.writes.insert(Place::Epoch(number).to_string(), self.text().into_bytes());
+        for path in verified.tree.entries.keys() {
+            if matches!(Place::parse(path), Ok(Place::EpochSignature { number: n, .. }) if n == number) {
+                changes.removes.insert(path.clone());
+            }
+        }
+        let stored = stored(verified);
+        let bytes = |digest: &Digest| self.certificates.get(digest).or_else(|| stored.get(digest).copied());
+        let mut places: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut today = BTreeSet::new();
+        for (name, person) in &self.epoch.persons {
+            if let Some(bytes) = bytes(&person.cert_sha256) {
+                today.insert(person.cert_sha256);
+                places.insert(Place::PublicKey(name.clone()).to_string(), bytes.clone());
+            }
+        }
+        let valid = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
+        for epoch in verified.chain.all().iter().filter(|epoch| epoch.epoch.number <= valid) {
+            for digest in epoch.epoch.persons.values().map(|person| person.cert_sha256) {
+                if let (false, Some(bytes)) = (today.contains(&digest), bytes(&digest)) {
+                    places.insert(Place::OldPublicKey(digest.h16()).to_string(), bytes.clone());
+                }
+            }
+        }
+        for path in verified.tree.entries.keys() {
+            let key = matches!(Place::parse(path), Ok(Place::PublicKey(_) | Place::OldPublicKey(_)));
+            if key && !places.contains_key(path) {
+                changes.removes.insert(path.clone());
+            }
+        }
+        for (path, bytes) in places {
+            if verified.tree.bytes(&path) != Some(&bytes) {
+                changes.writes.insert(path, bytes);
+            }
+        }
+    }
+}
+
+fn joined(before: Option<&str>, reason: &str) -> String {
+    match before {
+        Some(before) if !before.is_empty() && !reason.is_empty() && before != reason => {
+            let both = format!("{before}; {reason}");
+            if both.len() <= 500 { both } else { reason.to_owned() }
+        }
+        Some(before) if reason.is_empty() => before.to_owned(),
+        _ => reason.to_owned(),
+    }
+}
+
+/// The OpenPGP certificates of the tree, by the hash of their bytes.
+fn stored(verified: &Verified) -> BTreeMap<Digest, &Vec<u8>> {
+    let key = |(path, entry)| match (Place::parse(path), entry) {
+        (Ok(Place::PublicKey(_) | Place::OldPublicKey(_)), trust::Entry::File { bytes, .. }) => Some((Digest::of(bytes), bytes)),
+        _ => None,
+    };
+    verified.tree.entries.iter().filter_map(key).collect()
+}

@@ -1,0 +1,75 @@
+//! Why a command failed: the exit code, what and where, because of what, and one command that helps.
+
+use crate::model::{Finding, Remedy};
+
+/// A failed command. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// 1 failed, 2 usage, 3 invalid, 4 anchor, 6 no usable OpenPGP key, 130 interrupted (docs/EXIT-CODES.md).
+    pub exit: u8,
+    /// What failed and where, as a clause.
+    pub what: String,
+    /// What mends it.
+    pub help: Option<Remedy>,
+    /// The findings behind it.
+    pub findings: Vec<Finding>,
+}
+
+impl Failure {
+    fn new(exit: u8, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), help: None, findings: Vec::new() }
+    }
+
+    /// Something outside the repository's rules failed: a disk, a program, a network of another kind.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::new(1, what)
+    }
+
+    /// The command was called wrongly.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(2, what)
+    }
+
+    /// The repository, a signature or policy refuses.
+    pub fn refused(what: impl Into<String>) -> Self {
+        Self::new(3, what)
+    }
+
+    /// No usable OpenPGP key.
+    pub fn no_key(what: impl Into<String>) -> Self {
+        Self::new(6, what)
+    }
+
+    /// The person at the terminal said no, or interrupted.
+    pub fn interrupted() -> Self {
+        Self::new(130, "stopped before anything was changed")
+    }
+
+    /// Findings make the command impossible.
+    pub fn findings(what: impl Into<String>, findings: Vec<Finding>) -> Self {
+        let exit = crate::trust::exit_code(&findings);
+        let help = findings.iter().filter(|f| f.level == crate::model::Level::Error).find_map(|f| f.fix.clone());
+        Self { exit: if exit == 4 { 4 } else { 3 }, what: what.into(), help, findings }
+    }
+
+    /// Names the remedy.
+    #[must_use]
+    pub fn help(mut self, remedy: Remedy) -> Self {
+        self.help = Some(remedy);
+        self
+    }
+}
+
+impl From<crate::trust::log::Reason> for Failure {
+    fn from(reason: crate::trust::log::Reason) -> Self {
+        let finding = Finding::new(reason.code, reason.why.clone());
+        Self { findings: vec![finding], ..Self::refused(reason.why) }
+    }
+}
+
+impl From<crate::openpgp::KeyError> for Failure {
+    fn from(error: crate::openpgp::KeyError) -> Self {
+        Self::no_key(error.to_string()).help(Remedy::Doctor)
+    }
+}

@@ -1,0 +1,15 @@
+//! Use cases: the only place that joins work tree, trust, sealing, X.509 and exports. One file a family of
+//! commands. Returns values; never prints and never asks but through the session.
+
+mod draft;
+mod failure;
+mod pinning;
+mod plan;
+mod secrets;
+mod session;
+
+pub use draft::Draft;
+pub use failure::Failure;
+pub use pinning::Pinning;
+pub use plan::{Plan, Written, missing_signatures, new_record, overlay};
+pub use session::{Actor, Gate, Repository, Session, Settings};

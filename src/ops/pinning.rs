@@ -1,0 +1,235 @@
+//! Anchoring on this machine: which pin holds for this run, the first use of an unknown repository, what is
+//! remembered afterwards (FORMAT 11). With `--pin` or `KLUIS_PIN` the pins of this machine are neither read
+//! nor written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::failure::Failure;
+use super::session::{Session, Settings};
+use crate::env::Terminal;
+use crate::model::{Code, Digest, Finding, HexId, PersonName, Place, Remedy};
+use crate::repo::{self, Pins, RepoPin, WorkTree};
+use crate::trust::anchor::{Anchor, PinLine};
+use crate::trust::{Epoch, TrustRole, Verified};
+
+/// What anchors this run.
+pub struct Pinning {
+    source: Source,
+    repo: Option<HexId<32>>,
+    worktree: String,
+    remotes: Vec<String>,
+}
+
+enum Source {
+    /// A line from the command line or the environment.
+    Line(PinLine),
+    /// This machine's pins.
+    Machine { folder: PathBuf, pins: Pins },
+}
+
+impl Pinning {
+    /// Finds the anchor: the given line, or what this machine has pinned for the repository of `work`.
+    pub fn find(settings: &Settings, work: &WorkTree) -> Result<Self, Failure> {
+        let worktree = work.root().display().to_string();
+        let source = match &settings.pin {
+            Some(line) => Source::Line(line.clone()),
+            None => {
+                let folder = crate::env::state_dir()?;
+                let pins = Pins::load(&folder)?;
+                Source::Machine { folder, pins }
+            }
+        };
+        Ok(Self { source, repo: repo_id(work), worktree, remotes: work.remotes() })
+    }
+
+    fn pin(&self) -> Option<&RepoPin> {
+        match &self.source {
+            Source::Machine { pins, .. } => pins.repos.get(self.repo.as_ref()?),
+            Source::Line(_) => None,
+        }
+    }
+
+    /// What the tree must be. `None` if nothing is pinned.
+    pub fn anchor(&self) -> Option<Anchor> {
+        if let Source::Line(line) = &self.source {
+            return Some(line.anchor());
+        }
+        let pin = self.pin()?;
+        let epochs = vec![(1, pin.genesis), (pin.epoch, pin.epoch_sha256)];
+        Some(Anchor { repo: self.repo?, epochs, heads: pin.heads.iter().copied().collect() })
+    }
+
+    /// Whether this machine has never seen the repository, nor another one in its place.
+    pub fn is_first_use(&self) -> bool {
+        matches!(self.source, Source::Machine { .. }) && self.pin().is_none() && self.strangers().is_empty()
+    }
+
+    /// Other repositories that were seen at this work tree or behind its remotes.
+    fn strangers(&self) -> BTreeSet<HexId<32>> {
+        let Source::Machine { pins, .. } = &self.source else { return BTreeSet::new() };
+        let mut seen = pins.last_seen(&self.worktree, &self.remotes);
+        if let Some(repo) = self.repo {
+            seen.remove(&repo);
+        }
+        seen
+    }
+
+    /// Another repository than the one last seen here is `genesis-mismatch`, not a first use (T7): nobody is
+    /// asked whether to go on.
+    pub fn check_place(&self, verified: &mut Verified) {
+        let Some(other) = self.strangers().into_iter().next() else { return };
+        if self.pin().is_some() && self.anchor().is_some_and(|anchor| Some(anchor.repo) == self.repo) {
+            return; // pinned by hand: it may lie where another lay
+        }
+        verified.findings.retain(|finding| finding.code != Code::Unpinned);
+        let why = format!("the repository {other} was here before, and this is another");
+        verified.findings.push(Finding::new(Code::GenesisMismatch, why).fix(Remedy::TrustCompare));
+    }
+
+    /// Shows what to compare over another channel, and pins when the last 24 digits, or a colleague's line, are
+    /// entered. Only a tree that is valid, or lacks a draft's signatures, can be pinned.
+    pub fn first_use(&mut self, verified: &Verified, terminal: &mut Terminal) -> Result<(), Failure> {
+        let fine = !verified.is_invalid() || verified.is_only_unsigned_draft();
+        let (Some(first), true) = (verified.chain.all().first(), fine) else { return Ok(()) };
+        let genesis = first.sha256.to_string();
+        let end = &genesis[genesis.len() - 24..];
+        let groups: Vec<&str> = (0..end.len()).step_by(4).map(|at| &end[at..at + 4]).collect();
+        let latest = verified.chain.latest().map_or(first, |latest| latest);
+        let roots = latest.epoch.persons.iter().filter(|(_, person)| person.role == TrustRole::Root);
+        let roots: Vec<String> = roots.map(|(name, person)| format!("{name} ({})", person.cert)).collect();
+        let text = format!(
+            "This machine sees this repository for the first time.\n  id       {}\n  roots    {}\n  genesis  …{}\n\
+             Ask a colleague for these 24 digits over another channel than this repository came by\n\
+             (`kluis trust pin` prints their line), and type the digits or the line: ",
+            first.epoch.repo,
+            roots.join(", "),
+            groups.join(" "),
+        );
+        let answer = terminal.read_line(&text).unwrap_or_default();
+        let typed: String = answer.split_whitespace().collect();
+        if typed == end {
+            return self.pin_tree(verified);
+        }
+        match PinLine::parse(answer.trim()) {
+            Some(line) => self.pin_line(verified, &line),
+            None => Err(Failure {
+                exit: 4,
+                findings: vec![Finding::new(Code::Unpinned, "what was typed is not what is shown")],
+                ..Failure::failed("this repository is not pinned: what was typed is not the end of its genesis hash")
+            }),
+        }
+    }
+
+    /// Pins what a line says, if the tree agrees with it.
+    pub fn pin_line(&mut self, verified: &Verified, line: &PinLine) -> Result<(), Failure> {
+        let findings = crate::trust::anchor::check(&verified.tree, &verified.chain, Some(&line.anchor()));
+        if !findings.is_empty() {
+            return Err(Failure::findings("this repository is not the one of the line", findings));
+        }
+        self.pin_tree(verified)
+    }
+
+    /// Pins the highest valid epoch, and the heads where the log was judged.
+    pub fn pin_tree(&mut self, verified: &Verified) -> Result<(), Failure> {
+        let Source::Machine { folder, pins } = &mut self.source else { return Ok(()) };
+        let Some((repo, seen)) = seen(verified) else { return Ok(()) };
+        let (worktree, remotes) = (&self.worktree, &self.remotes);
+        *pins = Pins::update(folder, |pins| {
+            pins.replace(repo, &seen);
+            pins.place(repo, worktree, remotes);
+            pins.clone()
+        })?;
+        self.repo = Some(repo);
+        Ok(())
+    }
+
+    /// Moves the pin after a verify that ended 0 or 5.
+    pub fn advance(&mut self, verified: &Verified) -> Result<(), Failure> {
+        if self.pin().is_none() {
+            return Ok(());
+        }
+        let base = self.pin().cloned();
+        let Source::Machine { folder, pins } = &mut self.source else { return Ok(()) };
+        let Some((repo, seen)) = seen(verified) else { return Ok(()) };
+        let (worktree, remotes) = (&self.worktree, &self.remotes);
+        *pins = Pins::update(folder, |pins| {
+            pins.advance(repo, &seen, base.as_ref());
+            pins.place(repo, worktree, remotes);
+            pins.clone()
+        })?;
+        Ok(())
+    }
+
+    /// Refuses to sign a second epoch of a number of which one was seen valid here (T3). Another draft of the
+    /// same number is signed after both were shown.
+    pub fn check_signing(&self, session: &mut Session, epoch: &Epoch, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(pin) = self.pin() else { return Ok(()) };
+        let sha256 = Digest::of(bytes);
+        let others = |seen: &BTreeMap<u32, BTreeSet<Digest>>| -> Vec<Digest> {
+            let all = seen.get(&epoch.number).into_iter().flatten();
+            all.copied().filter(|digest| *digest != sha256).collect()
+        };
+        if let Some(valid) = others(&pin.seen).first() {
+            let what = format!("epoch {} was seen valid here as {valid}; signing {sha256} too would fork the chain", epoch.number);
+            return Err(Failure { exit: 4, ..Failure::failed(what) }.help(Remedy::TrustCompare));
+        }
+        for earlier in others(&pin.signed) {
+            session.notes.push(format!(
+                "you signed another draft of epoch {} before: {earlier}; this one is {sha256} and replaces it",
+                epoch.number
+            ));
+        }
+        Ok(())
+    }
+
+    /// Remembers what was signed.
+    pub fn note_signed(&mut self, epoch: &Epoch, sha256: &Digest) -> Result<(), Failure> {
+        let Source::Machine { folder, pins } = &mut self.source else { return Ok(()) };
+        *pins = Pins::update(folder, |pins| {
+            pins.sign(epoch.repo, epoch.number, *sha256);
+            pins.clone()
+        })?;
+        Ok(())
+    }
+
+    /// The persons, for messages.
+    pub fn is_given(&self) -> bool {
+        matches!(self.source, Source::Line(_))
+    }
+}
+
+/// The line that pins what was verified: the latest valid epoch and the log's heads.
+pub fn pin_line(verified: &Verified) -> Option<PinLine> {
+    let latest = verified.chain.latest()?;
+    Some(PinLine {
+        repo: latest.epoch.repo,
+        epoch: latest.epoch.number,
+        sha256: latest.sha256,
+        heads: verified.log.heads(),
+    })
+}
+
+fn seen(verified: &Verified) -> Option<(HexId<32>, repo::Verified)> {
+    let first = verified.chain.all().first()?;
+    let latest = verified.chain.latest()?;
+    let seen = repo::Verified {
+        genesis: first.sha256,
+        epoch: latest.epoch.number,
+        epoch_sha256: latest.sha256,
+        heads: verified.log.heads().into_iter().collect(),
+    };
+    Some((first.epoch.repo, seen))
+}
+
+/// The id that the tree claims, to find its pin; whether it is true is what the pin decides.
+fn repo_id(work: &WorkTree) -> Option<HexId<32>> {
+    let path = work.root().join(Place::Epoch(1).to_string());
+    let bytes = crate::disk::read_capped(&path, 256 << 10).ok().flatten()?;
+    Epoch::parse(&bytes).ok().map(|epoch| epoch.repo)
+}
+
+/// Names of persons, for sentences.
+pub fn names<'a>(people: impl IntoIterator<Item = &'a PersonName>) -> String {
+    people.into_iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ")
+}
