@@ -7,6 +7,7 @@ pub mod cli;
 
 pub mod ops;
 
+pub mod export;
 pub mod repo;
 pub mod seal;
 

@@ -32,7 +32,14 @@ pub enum Color {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The repository, or any folder in it
-    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, default_value = ".", hide_default_value = true)]
+    #[arg(
+        short = 'C',
+        long = "directory",
+        value_name = "DIR",
+        global = true,
+        default_value = ".",
+        hide_default_value = true
+    )]
     dir: PathBuf,
     /// Cluster to work on (repeatable)
     #[arg(short = 'c', long = "cluster", value_name = "NAME", global = true)]
@@ -41,7 +48,15 @@ pub struct Global {
     #[arg(long, global = true, conflicts_with = "clusters")]
     all_clusters: bool,
     /// How to write the answer
-    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", global = true, default_value = "human", hide_default_value = true)]
+    #[arg(
+        short = 'o',
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        global = true,
+        default_value = "human",
+        hide_default_value = true
+    )]
     output: Output,
     /// Act as this person
     #[arg(long = "as", value_name = "PERSON", global = true)]
@@ -113,7 +128,8 @@ impl Global {
         let line = self.pin.clone().or_else(crate::env::pin_line);
         let pin = match line {
             Some(line) => Some(PinLine::parse(line.trim()).ok_or_else(|| {
-                Failure::usage("the pin is no line like kluis-pin:REPO:EPOCH:HASH").help(Remedy::Kluis("trust pin".to_owned()))
+                Failure::usage("the pin is no line like kluis-pin:REPO:EPOCH:HASH")
+                    .help(Remedy::Kluis("trust pin".to_owned()))
             })?),
             None => None,
         };
@@ -146,7 +162,8 @@ impl Global {
             ([], []) => Err(Failure::usage("there is no cluster yet").help(Remedy::Kluis(
                 "cluster new NAME --endpoint https://api.example.org:6443 --kubernetes 1.36".to_owned(),
             ))),
-            ([], _) => Err(Failure::usage("there are several clusters: say which with -c NAME, or --all-clusters").help(Remedy::ClusterList)),
+            ([], _) => Err(Failure::usage("there are several clusters: say which with -c NAME, or --all-clusters")
+                .help(Remedy::ClusterList)),
             (named, _) => Ok(named.to_vec()),
         }
     }

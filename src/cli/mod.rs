@@ -97,7 +97,9 @@ pub fn run(
     let name = cli.command.name();
     let mut session = match cli.global.session(now, Rng::system(), terminal) {
         Ok(session) => session,
-        Err(failure) => return report::failure(&name, cli.global.output(), &failure, &[], cli.global.paint(), out, err),
+        Err(failure) => {
+            return report::failure(&name, cli.global.output(), &failure, &[], cli.global.paint(), out, err);
+        }
     };
     match cli.command.run(&cli.global, &mut session) {
         Ok(answer) => report::answer(&name, &cli.global, &answer, &session.notes, out, err),

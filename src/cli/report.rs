@@ -129,9 +129,7 @@ pub fn answer(
             let what = "this command's answer is a stream for programs already; leave -o json out";
             return failure(command, Output::Json, &Failure::usage(what), notes, false, out, err);
         }
-        Output::Json => {
-            write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data()))
-        }
+        Output::Json => write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data())),
         Output::Human => answer.report.human(out).and_then(|()| {
             let list: &mut dyn Write = if answer.report.is_raw() { err } else { out };
             write_findings(list, &answer.findings, &paint)

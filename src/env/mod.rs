@@ -1,16 +1,20 @@
-//! What comes in from outside: the clock, the terminal, where state lies, what the process forbids itself,
-//! and the allocator that wipes. Everything else takes these as arguments.
+//! What comes in from outside: the clock, randomness, the terminal, where state lies, what the process forbids
+//! itself, and the allocator that wipes. Everything else takes these as arguments.
 //!
 //! Must not: decide anything. No variable of the environment fakes time, seeds keys or answers a question.
 
 mod allocator;
 mod clock;
 mod harden;
+mod rng;
 mod state;
 mod terminal;
+mod variables;
 
 pub use allocator::ZeroingAllocator;
 pub use clock::now;
 pub use harden::harden;
+pub use rng::Rng;
 pub use state::{StateError, state_dir};
 pub use terminal::{Terminal, passphrase_from_fd};
+pub use variables::{pin_line, wants_color};

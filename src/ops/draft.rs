@@ -39,11 +39,17 @@ impl Draft {
     /// Writes `former` anew: what the latest epoch has, and everyone whose certificate is gone or another in
     /// this one. `why` is the reason for whoever has none in the draft so far.
     pub fn note_former(&mut self, latest: &Epoch, why: impl Fn(&PersonName) -> FormerReason) {
-        let drafted: BTreeMap<_, _> =
-            self.epoch.former.iter().skip(latest.former.len()).map(|former| (former.person.clone(), former.reason)).collect();
-        let gone = latest.persons.iter().filter(|(name, then)| {
-            self.epoch.persons.get(*name).is_none_or(|now| now.cert != then.cert)
-        });
+        let drafted: BTreeMap<_, _> = self
+            .epoch
+            .former
+            .iter()
+            .skip(latest.former.len())
+            .map(|former| (former.person.clone(), former.reason))
+            .collect();
+        let gone = latest
+            .persons
+            .iter()
+            .filter(|(name, then)| self.epoch.persons.get(*name).is_none_or(|now| now.cert != then.cert));
         let number = self.epoch.number;
         let new = gone.map(|(name, then)| Former {
             person: name.clone(),
@@ -114,9 +120,12 @@ fn joined(before: Option<&str>, reason: &str) -> String {
 
 /// The OpenPGP certificates of the tree, by the hash of their bytes.
 fn stored(verified: &Verified) -> BTreeMap<Digest, &Vec<u8>> {
-    let key = |(path, entry)| match (Place::parse(path), entry) {
-        (Ok(Place::PublicKey(_) | Place::OldPublicKey(_)), trust::Entry::File { bytes, .. }) => Some((Digest::of(bytes), bytes)),
-        _ => None,
-    };
-    verified.tree.entries.iter().filter_map(key).collect()
+    let mut stored = BTreeMap::new();
+    for (path, entry) in &verified.tree.entries {
+        let key = matches!(Place::parse(path), Ok(Place::PublicKey(_) | Place::OldPublicKey(_)));
+        if let (true, trust::Entry::File { bytes, .. }) = (key, entry) {
+            stored.insert(Digest::of(bytes), bytes);
+        }
+    }
+    stored
 }

@@ -73,3 +73,74 @@ impl From<crate::openpgp::KeyError> for Failure {
         Self::no_key(error.to_string()).help(Remedy::Doctor)
     }
 }
+
+impl Failure {
+    /// Names the place in front of what failed.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.what = format!("{place}: {}", self.what);
+        self
+    }
+}
+
+/// An error and its causes as one clause.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<crate::repo::RepoError> for Failure {
+    fn from(error: crate::repo::RepoError) -> Self {
+        Self { help: error.remedy(), ..Self::failed(whole(&error)) }
+    }
+}
+
+impl From<crate::repo::PinsError> for Failure {
+    fn from(error: crate::repo::PinsError) -> Self {
+        Self::failed(whole(&error))
+    }
+}
+
+impl From<crate::disk::DiskError> for Failure {
+    fn from(error: crate::disk::DiskError) -> Self {
+        Self::failed(whole(&error))
+    }
+}
+
+impl From<crate::env::StateError> for Failure {
+    fn from(error: crate::env::StateError) -> Self {
+        Self::failed(whole(&error))
+    }
+}
+
+impl From<crate::pki::PkiError> for Failure {
+    fn from(error: crate::pki::PkiError) -> Self {
+        Self::refused(whole(&error))
+    }
+}
+
+impl From<crate::export::ExportError> for Failure {
+    fn from(error: crate::export::ExportError) -> Self {
+        Self { help: error.remedy(), ..Self::refused(whole(&error)) }
+    }
+}
+
+impl From<crate::seal::SealFault> for Failure {
+    fn from(error: crate::seal::SealFault) -> Self {
+        Self::refused(whole(&error))
+    }
+}
+
+impl From<crate::seal::OpenFault> for Failure {
+    fn from(error: crate::seal::OpenFault) -> Self {
+        Self::refused(whole(&error))
+    }
+}

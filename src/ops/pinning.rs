@@ -171,7 +171,10 @@ impl Pinning {
             all.copied().filter(|digest| *digest != sha256).collect()
         };
         if let Some(valid) = others(&pin.seen).first() {
-            let what = format!("epoch {} was seen valid here as {valid}; signing {sha256} too would fork the chain", epoch.number);
+            let what = format!(
+                "epoch {} was seen valid here as {valid}; signing {sha256} too would fork the chain",
+                epoch.number
+            );
             return Err(Failure { exit: 4, ..Failure::failed(what) }.help(Remedy::TrustCompare));
         }
         for earlier in others(&pin.signed) {

@@ -44,7 +44,8 @@ pub struct Written {
 
 /// A record that claims the latest valid epoch and saw every head of the log.
 pub fn new_record(verified: &Verified, actor: &PersonName, now: Time, command: &str) -> Result<Record, Failure> {
-    let latest = verified.chain.latest().ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
+    let latest =
+        verified.chain.latest().ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
     let (log, _) = trust::log::load(&verified.tree, &verified.chain);
     let claimed = (latest.epoch.number, latest.sha256);
     Ok(Record::new(latest.epoch.repo, claimed, actor.clone(), now, command, log.heads()))
@@ -109,8 +110,10 @@ impl Plan {
             let (month, h16) = (record.time.month(), sha256.h16());
             written.record = Some(sha256);
             if !session.settings.dry_run {
-                let signature = sign(session, verified, actor, &bytes, Kind::Record, signing_epoch(verified, &actor.name))?;
-                let place = Place::RecordSignature { month: month.clone(), h16: h16.clone(), person: actor.name.clone() };
+                let signature =
+                    sign(session, verified, actor, &bytes, Kind::Record, signing_epoch(verified, &actor.name))?;
+                let place =
+                    Place::RecordSignature { month: month.clone(), h16: h16.clone(), person: actor.name.clone() };
                 self.write(&place, signature);
             }
             self.write(&Place::Record { month, h16 }, bytes);
@@ -127,7 +130,10 @@ impl Plan {
         let applied = repository.work.apply(&self.changes, commit)?;
         written.commit = applied.commit;
         if repository.work.wants_signed_commits() && written.commit.is_some() {
-            session.notes.push("this commit is not signed, though commit.gpgsign asks for it: kluis signs what it says, not commits".to_owned());
+            session.notes.push(
+                "this commit is not signed, though commit.gpgsign asks for it: kluis signs what it says, not commits"
+                    .to_owned(),
+            );
         }
         if let Some((epoch, bytes)) = &signed {
             repository.pinning.note_signed(epoch, &Digest::of(bytes))?;
@@ -151,7 +157,8 @@ impl Plan {
         let latest = verified.chain.latest().map(|latest| &latest.epoch);
         let old = latest.and_then(|latest| latest.persons.get(&actor.name));
         let new = epoch.persons.get(&actor.name);
-        let place = |old| Place::EpochSignature { number: epoch.number, person: actor.name.clone(), old };
+        let name = actor.name.clone();
+        let place = |old| Place::EpochSignature { number: epoch.number, person: name.clone(), old };
         let rekeyed = old.zip(new).is_some_and(|(old, new)| old.cert_sha256 != new.cert_sha256);
         let mut given = BTreeSet::new();
         if new.is_some() {
@@ -161,7 +168,9 @@ impl Plan {
                     Some(signature)
                 }
                 Err(failure) if rekeyed && old.is_some() => {
-                    session.notes.push(format!("your new key did not sign: {failure}; sign with it on the machine that has it"));
+                    session
+                        .notes
+                        .push(format!("your new key did not sign: {failure}; sign with it on the machine that has it"));
                     None
                 }
                 Err(failure) => return Err(failure),
@@ -175,7 +184,9 @@ impl Plan {
             match sign_listed(session, verified, actor, bytes, Kind::Epoch, old, None) {
                 Ok((signature, _)) => self.write(&place(new.is_some()), signature),
                 Err(failure) if given.is_empty() => return Err(failure),
-                Err(failure) => session.notes.push(format!("your former key did not sign: {failure}; it counts for the epoch before")),
+                Err(failure) => session
+                    .notes
+                    .push(format!("your former key did not sign: {failure}; it counts for the epoch before")),
             }
         }
         Ok(())
@@ -265,7 +276,8 @@ fn sign_listed(
     let drafted = draft.and_then(|draft| draft.certificates.get(&person.cert_sha256));
     let drafted = drafted.and_then(|bytes| Certificate::parse_stored(bytes).ok());
     let certificate = verified.chain.certificate(&person.cert_sha256).or(drafted.as_ref());
-    let certificate = certificate.ok_or_else(|| Failure::no_key(format!("the certificate of {} is not there", actor.name)))?;
+    let certificate =
+        certificate.ok_or_else(|| Failure::no_key(format!("the certificate of {} is not there", actor.name)))?;
     let alive = |key: &Fingerprint| {
         certificate.life(key).is_some_and(|(from, to)| from <= session.now && to.is_none_or(|to| session.now < to))
     };
@@ -283,7 +295,8 @@ fn sign_listed(
         return Ok((signature, key.clone()));
     }
     Err(match expired {
-        Some(key) => Failure::no_key(format!("the signing key {key} of {} has expired", actor.name)).help(Remedy::PersonUpdate(actor.name.clone())),
+        Some(key) => Failure::no_key(format!("the signing key {key} of {} has expired", actor.name))
+            .help(Remedy::PersonUpdate(actor.name.clone())),
         None => Failure::no_key(format!("no signing key of {} is at hand", actor.name)).help(Remedy::Doctor),
     })
 }

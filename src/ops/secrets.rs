@@ -26,7 +26,10 @@ impl<'a> Recipients<'a> {
             let certificate = certificate.ok_or_else(missing)?;
             let expired = certificate.life(&recipient.key).and_then(|(_, end)| end).filter(|end| *end <= session.now);
             if let Some(end) = expired {
-                let what = format!("the encryption key {} of {} expired {end}; nothing is sealed to it", recipient.key, recipient.person);
+                let what = format!(
+                    "the encryption key {} of {} expired {end}; nothing is sealed to it",
+                    recipient.key, recipient.person
+                );
                 return Err(Failure::refused(what).help(Remedy::PersonUpdate(recipient.person)));
             }
             recipients.push((recipient, certificate));

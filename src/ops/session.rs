@@ -141,12 +141,15 @@ impl Session {
         };
         match (&self.settings.actor, held.as_slice()) {
             (Some(name), held) if held.contains(name) => Ok(Actor { name: name.clone(), keys }),
-            (Some(name), _) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for {name}")).help(Remedy::Doctor)),
+            (Some(name), _) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for {name}"))
+                .help(Remedy::Doctor)),
             (None, [one]) => Ok(Actor { name: one.clone(), keys }),
-            (None, []) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for anybody")).help(Remedy::Doctor)),
+            (None, []) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for anybody"))
+                .help(Remedy::Doctor)),
             (None, [first, ..]) => {
                 let names = held.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
-                Err(Failure::usage(format!("{source} the keys of several persons: {names}; say which with --as")).help(Remedy::As(first.clone())))
+                Err(Failure::usage(format!("{source} the keys of several persons: {names}; say which with --as"))
+                    .help(Remedy::As(first.clone())))
             }
         }
     }
@@ -176,7 +179,9 @@ impl Session {
             return Ok(());
         }
         if !self.terminal.is_interactive() {
-            return Err(Failure::usage(format!("{question} There is no terminal to ask on: repeat with --yes to go on")));
+            return Err(Failure::usage(format!(
+                "{question} There is no terminal to ask on: repeat with --yes to go on"
+            )));
         }
         if self.terminal.confirm(question) { Ok(()) } else { Err(Failure::interrupted()) }
     }

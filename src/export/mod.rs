@@ -1,0 +1,125 @@
+//! Export layouts: what lies where on a node, as files with modes. Pure: takes the opened material of one
+//! node, returns files and notes. Never reads or writes a disk, never decides who may open what, and knows
+//! neither OpenPGP nor git.
+
+mod encryption;
+mod error;
+mod files;
+pub mod kubeadm;
+pub mod kubeconfig;
+mod material;
+pub mod pem;
+mod rbac;
+
+pub use error::ExportError;
+pub use material::Material;
+
+use crate::model::{Keyset, Node};
+use crate::secret::Secret;
+
+/// One file of an export. Its directories are made with mode 0700.
+pub struct ExportFile {
+    /// The path below the export's directory, with `/` between its parts; never absolute, never with `..`.
+    pub path: String,
+    /// The permission bits: 0644 for certificates and manifests, 0600 for all else.
+    pub mode: u32,
+    /// The bytes. Certificates too are kept in a `Secret`, so that there is one way to handle a file.
+    pub content: Secret,
+}
+
+/// What a layout returns.
+pub struct Exported {
+    /// The files, sorted by path, each path once.
+    pub files: Vec<ExportFile>,
+    /// What to do with them, one thing a note, in the order in which to do it.
+    pub notes: Vec<String>,
+}
+
+/// A sealed secret that a layout draws on, so that nothing else is opened for it. A keyset that the cluster
+/// does not have is passed over when opening; where a layout can't do without it, laying out fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needed {
+    /// The bundle of the node's own leaf keys.
+    NodeBundle,
+    /// The issuing generation of a keyset, and no other.
+    Issuing(Keyset),
+    /// Every generation of a keyset that is in its bundle.
+    Bundle(Keyset),
+}
+
+/// A layout: where a distribution, or a person, expects the files.
+pub struct Layout {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// One line for the help.
+    pub about: &'static str,
+    /// What has to be opened for a node; the flag is `--with-ca-keys`. Where the flag makes no difference,
+    /// CA keys have no place on such a node.
+    pub needs: fn(&Node, bool) -> Vec<Needed>,
+    /// Lays out the material of one node.
+    pub files: fn(&Material) -> Result<Exported, ExportError>,
+}
+
+/// All layouts, in the order of the help.
+pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, pem::LAYOUT];
+
+impl Layout {
+    /// The layout of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        LAYOUTS.iter().find(|layout| layout.name == name)
+    }
+}
+
+/// What a control-plane, etcd or worker node has to have opened. Both layouts draw on the same secrets.
+///
+/// A worker gets by with its own bundle: a stolen export of it opens nothing of the cluster. CA keys are for
+/// control-plane nodes alone, and the etcd CA's only where an etcd member runs: on any other node they would
+/// be of no use to anybody but a thief.
+fn needs(node: &Node, with_ca_keys: bool, cas: impl Iterator<Item = Keyset>) -> Vec<Needed> {
+    let mut needed = vec![Needed::NodeBundle];
+    if material::is_control_plane(node) {
+        needed.push(Needed::Issuing(Keyset::ServiceAccount));
+        needed.push(Needed::Bundle(Keyset::Encryption));
+        if with_ca_keys {
+            needed.extend(cas.filter(|ca| material::takes_key_of(node, *ca)).map(Needed::Issuing));
+        }
+    }
+    needed
+}
+
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_are_found_by_name() {
+        assert_eq!(Layout::named("kubeadm").map(|layout| layout.name), Some("kubeadm"));
+        assert!(Layout::named("k3s").is_none());
+    }
+
+    #[test]
+    fn a_worker_needs_its_own_bundle_alone_even_with_ca_keys() {
+        let material = fixture::material("1.36", "worker");
+        for layout in LAYOUTS {
+            assert_eq!((layout.needs)(&material.node, false), [Needed::NodeBundle]);
+            assert_eq!((layout.needs)(&material.node, true), [Needed::NodeBundle]);
+        }
+    }
+
+    #[test]
+    fn a_control_plane_node_needs_three_secrets_and_ca_keys_on_request() {
+        use Needed::{Bundle, Issuing, NodeBundle};
+        let three = [NodeBundle, Issuing(Keyset::ServiceAccount), Bundle(Keyset::Encryption)];
+        let node = fixture::material("1.36", "control-plane,etcd").node;
+        assert_eq!((kubeadm::LAYOUT.needs)(&node, false), three);
+        assert_eq!(
+            (kubeadm::LAYOUT.needs)(&node, true)[3..],
+            [Issuing(Keyset::Kubernetes), Issuing(Keyset::FrontProxy), Issuing(Keyset::Etcd)]
+        );
+        let external_etcd = fixture::material("1.36", "control-plane").node;
+        assert!(!(kubeadm::LAYOUT.needs)(&external_etcd, true).contains(&Issuing(Keyset::Etcd)));
+    }
+}
