@@ -3,12 +3,15 @@
 use std::io;
 use std::process::ExitCode;
 
+use kluis::cli::Machine;
+
 #[global_allocator]
 static ALLOCATOR: kluis::env::ZeroingAllocator = kluis::env::ZeroingAllocator;
 
 fn main() -> ExitCode {
     let args = std::env::args_os().skip(1);
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
-    let exit = kluis::cli::run(args, kluis::env::now(), kluis::env::Terminal::system(), &mut out, &mut err);
+    let machine = Machine { now: kluis::env::now(), terminal: kluis::env::Terminal::system(), state: None };
+    let exit = kluis::cli::run(args, machine, &mut out, &mut err);
     ExitCode::from(exit)
 }

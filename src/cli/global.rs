@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::env::{Rng, Terminal};
+use crate::env::Rng;
 use crate::model::{ClusterName, PersonName, Remedy, Time};
 use crate::ops::{Failure, Repository, Session, Settings};
 use crate::trust::anchor::PinLine;
@@ -124,7 +124,7 @@ impl Global {
     }
 
     /// Starts a session.
-    pub fn session(&self, now: Time, rng: Rng, terminal: Terminal) -> Result<Session, Failure> {
+    pub fn session(&self, machine: super::Machine, rng: Rng) -> Result<Session, Failure> {
         let line = self.pin.clone().or_else(crate::env::pin_line);
         let pin = match line {
             Some(line) => Some(PinLine::parse(line.trim()).ok_or_else(|| {
@@ -144,9 +144,17 @@ impl Global {
             no_commit: self.no_commit,
             accept_stale: self.accept_stale,
             strict: false,
+            state: machine.state,
         };
         let progress = super::report::progress(self.output);
-        Ok(Session { settings, now: self.at.unwrap_or(now), rng, terminal, notes: Vec::new(), progress })
+        Ok(Session {
+            settings,
+            now: self.at.unwrap_or(machine.now),
+            rng,
+            terminal: machine.terminal,
+            notes: Vec::new(),
+            progress,
+        })
     }
 
     /// The clusters to work on: those of `-c`, all with `--all-clusters`, or the only one there is. Fails

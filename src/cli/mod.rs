@@ -6,6 +6,7 @@ mod report;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -79,15 +80,19 @@ pub fn grammar() -> clap::Command {
     Cli::command()
 }
 
+/// What a run gets from the machine, besides its words and streams.
+pub struct Machine {
+    /// The time.
+    pub now: Time,
+    /// The terminal.
+    pub terminal: Terminal,
+    /// Where pins and own keys lie; `None` for the user's state folder.
+    pub state: Option<PathBuf>,
+}
+
 /// Runs one command line: `args` without the program's name. Prints the answer to `out`, the rest to `err`,
 /// and returns the exit code.
-pub fn run(
-    args: impl IntoIterator<Item = OsString>,
-    now: Time,
-    terminal: Terminal,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> u8 {
+pub fn run(args: impl IntoIterator<Item = OsString>, machine: Machine, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let args: Vec<OsString> = std::iter::once("kluis".into()).chain(args).collect();
     let wants_json = report::wants_json(&args);
     let cli = match Cli::try_parse_from(&args) {
@@ -95,7 +100,7 @@ pub fn run(
         Err(error) => return report::grammar_error(&error, wants_json, out, err),
     };
     let name = cli.command.name();
-    let mut session = match cli.global.session(now, Rng::system(), terminal) {
+    let mut session = match cli.global.session(machine, Rng::system()) {
         Ok(session) => session,
         Err(failure) => {
             return report::failure(&name, cli.global.output(), &failure, &[], cli.global.paint(), out, err);

@@ -35,7 +35,7 @@ impl Pinning {
         let source = match &settings.pin {
             Some(line) => Source::Line(line.clone()),
             None => {
-                let folder = crate::env::state_dir()?;
+                let folder = settings.state_dir()?;
                 let pins = Pins::load(&folder)?;
                 Source::Machine { folder, pins }
             }

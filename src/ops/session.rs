@@ -36,6 +36,18 @@ pub struct Settings {
     pub accept_stale: bool,
     /// Attention counts as invalid.
     pub strict: bool,
+    /// Where pins and own keys lie; `None` for the user's state folder.
+    pub state: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The folder of pins and own keys.
+    pub fn state_dir(&self) -> Result<PathBuf, Failure> {
+        match &self.state {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(crate::env::state_dir()?),
+        }
+    }
 }
 
 /// Which faults a command can work with.
