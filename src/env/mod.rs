@@ -17,4 +17,4 @@ pub use harden::harden;
 pub use rng::Rng;
 pub use state::{StateError, state_dir};
 pub use terminal::{Terminal, passphrase_from_fd};
-pub use variables::{pin_line, wants_color};
+pub use variables::{pin_line, temporary, wants_color};

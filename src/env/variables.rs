@@ -1,6 +1,7 @@
 //! The variables of the environment that kluis reads besides those of the state folder and gpg-agent.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 /// `KLUIS_PIN`: the anchor for CI. `None` where it is not set or empty.
 pub fn pin_line() -> Option<String> {
@@ -11,4 +12,9 @@ pub fn pin_line() -> Option<String> {
 pub fn wants_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && std::io::stdout().is_terminal()
+}
+
+/// A path of this name in the temporary directory (`TMPDIR`).
+pub fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(name)
 }

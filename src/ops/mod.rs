@@ -1,6 +1,7 @@
 //! Use cases: the only place that joins work tree, trust, sealing, X.509 and exports. One file a family of
 //! commands. Returns values; never prints and never asks but through the session.
 
+pub mod demo;
 mod draft;
 mod failure;
 mod pinning;

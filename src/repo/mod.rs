@@ -26,6 +26,9 @@ impl WorkTree {
     pub fn open(_dir: &Path) -> Result<WorkTree, RepoError> {
         todo!()
     }
+    pub fn create(_dir: &Path, _name: &str, _email: &str) -> Result<WorkTree, RepoError> {
+        todo!()
+    }
     pub fn root(&self) -> &Path {
         todo!()
     }
