@@ -1,0 +1,5 @@
+//! Trust.
+
+mod tree;
+
+pub use tree::{Entry, Tree};
