@@ -10,3 +10,5 @@ pub mod model;
 pub mod secret;
 
 pub mod disk;
+
+pub mod env;

@@ -1,0 +1,16 @@
+//! What comes in from outside: the clock, the terminal, where state lies, what the process forbids itself,
+//! and the allocator that wipes. Everything else takes these as arguments.
+//!
+//! Must not: decide anything. No variable of the environment fakes time, seeds keys or answers a question.
+
+mod allocator;
+mod clock;
+mod harden;
+mod state;
+mod terminal;
+
+pub use allocator::ZeroingAllocator;
+pub use clock::now;
+pub use harden::harden;
+pub use state::{StateError, state_dir};
+pub use terminal::{Terminal, passphrase_from_fd};
