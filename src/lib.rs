@@ -5,6 +5,8 @@
 
 pub mod pki;
 
+pub mod openpgp;
+
 pub mod model;
 
 pub mod secret;
