@@ -17,6 +17,8 @@ use crate::trust::{self, Entry, Epoch, Record, Tree, Verified};
 pub struct Plan {
     /// The files.
     pub changes: ChangeSet,
+    /// Managed paths that people edited and that this command takes into its commit.
+    pub edited: BTreeSet<String>,
     record: Option<Record>,
     draft: Option<Draft>,
     signs_draft: bool,
@@ -83,8 +85,7 @@ impl Plan {
     ) -> Result<Written, Failure> {
         let verified = &repository.verified;
         if !session.settings.dry_run {
-            let allowed: Vec<String> = self.changes.writes.keys().cloned().collect();
-            repository.work.check_writable(&allowed)?;
+            repository.work.check_writable(&self.edited)?;
         }
         let mut written = Written { dry_run: session.settings.dry_run, ..Written::default() };
         let mut signed = None;
@@ -127,7 +128,7 @@ impl Plan {
         written.findings = after.findings.iter().filter(|f| f.level == Level::Attention).cloned().collect();
         let message = message(title, why, &written);
         let commit = if session.settings.no_commit { Commit::IndexOnly } else { Commit::Message(message) };
-        let applied = repository.work.apply(&self.changes, commit)?;
+        let applied = repository.work.apply(&self.changes, &commit, session.now)?;
         written.commit = applied.commit;
         if repository.work.wants_signed_commits() && written.commit.is_some() {
             session.notes.push(

@@ -69,7 +69,11 @@ pub fn seal(
     revision: u32,
 ) -> Result<(Sealed, Vec<u8>), Failure> {
     let bytes = seal::seal(header, keys, &recipients.keys())?;
-    let mut public: Vec<PublicId> = keys.iter().map(|key| PublicId { name: key.name.clone(), id: key.id() }).collect();
+    let public = keys.iter().map(|key| {
+        let unknown = || Failure::refused(format!("{} is no private key that kluis reads", key.name));
+        Ok(PublicId { name: key.name.clone(), id: key.id().ok_or_else(unknown)? })
+    });
+    let mut public = public.collect::<Result<Vec<PublicId>, Failure>>()?;
     public.sort_by(|a, b| a.name.cmp(&b.name));
     let entry = Sealed {
         cluster: cluster.clone(),

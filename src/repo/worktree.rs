@@ -51,6 +51,19 @@ impl WorkTree {
         Ok(Self { repo, root, held: RefCell::new(None) })
     }
 
+    /// Makes a new repository in `dir`, which is there and empty, with an identity of its own for its commits.
+    pub fn create(dir: &Path, name: &str, email: &str) -> Result<Self, RepoError> {
+        let mut options = git2::RepositoryInitOptions::new();
+        options.no_reinit(true).mkdir(false).external_template(false).initial_head("main");
+        let git = || RepoError::git("make a repository", dir);
+        let repo = git2::Repository::init_opts(dir, &options).map_err(git())?;
+        let mut config = repo.config().and_then(|config| config.open_level(git2::ConfigLevel::Local)).map_err(git())?;
+        for (key, value) in [("user.name", name), ("user.email", email)] {
+            config.set_str(key, value).map_err(git())?;
+        }
+        Self::open(dir)
+    }
+
     /// The root of the work tree.
     pub fn root(&self) -> &Path {
         &self.root
