@@ -391,21 +391,10 @@ fn certificates_that_cannot_be_used_say_why() {
     home.person("signer", "ed25519", "", "");
     refused("signer", "it has no encryption key");
 
-    home.person("subkey", "ed25519", "", "");
+    let then = ["--faked-system-time", "20240101T000000!", "--passphrase", ""];
+    home.gpg(&[&then[..], &["--quick-gen-key", "subkey", "ed25519", "sign,cert", "never"]].concat());
     let print = home.fingerprint("subkey");
-    home.gpg(&[
-        "--passphrase",
-        "",
-        "--faked-system-time",
-        "20240101T000000!",
-        "--ignore-time-conflict",
-        "--ignore-valid-from",
-        "--quick-add-key",
-        &print,
-        "cv25519",
-        "encr",
-        "2024-02-01",
-    ]);
+    home.gpg(&[&then[..], &["--quick-add-key", &print, "cv25519", "encr", "2024-02-01"]].concat());
     refused("subkey", "its only encryption key");
     refused("subkey", "expired on 2024-02-01");
 

@@ -128,19 +128,16 @@ impl Signature {
         let missing = || SignatureFault::Bad(format!("key {} is not bound in the pinned certificate", self.issuer));
         let record = cert.record(&self.issuer).filter(|record| record.bound).ok_or_else(missing)?;
         let (from, until) = cert.life(&self.issuer).ok_or_else(missing)?;
-        self.packet.verify_message(&record.key, data).map_err(|_| {
-            SignatureFault::Bad(format!("it is not a signature of key {} over these bytes", self.issuer))
-        })?;
         if self.created < from {
             let why = format!("it says it was made at {}, before its key existed ({from})", self.created);
             return Err(SignatureFault::SignatureTime(why));
         }
-        match until {
-            Some(expired) if self.created >= expired => {
-                Err(SignatureFault::KeyExpired { key: self.issuer.clone(), created: self.created, expired })
-            }
-            _ => Ok(()),
+        if let Some(expired) = until.filter(|end| self.created >= *end) {
+            return Err(SignatureFault::KeyExpired { key: self.issuer.clone(), created: self.created, expired });
         }
+        self.packet
+            .verify_message(&record.key, data)
+            .map_err(|_| SignatureFault::Bad(format!("it is not a signature of key {} over these bytes", self.issuer)))
     }
 }
 
