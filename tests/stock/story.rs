@@ -169,7 +169,7 @@ pub fn write() -> Stock {
     stock.sign_epoch(1, &["alice", "bob"]);
 
     let both: &[&str] = &["alice", "bob"];
-    let mut record = record_head(&stock, "alice", 1, &[], &stock.now("-1 hour"));
+    let mut record = record_head(&stock, "alice", 1, &[], &stock.now("-2 minutes"));
     for cluster in ["prod", "stage"] {
         let path = format!("clusters/{cluster}/cluster.toml");
         record += &format!("\n[[config]]\npath = \"{path}\"\nsha256 = \"{}\"\n", sha256(stock.read(&path)));
@@ -191,10 +191,99 @@ pub fn write() -> Stock {
     record += &phase("prod", "service-account", 1, "issuing");
     record += &phase("stage", "kubernetes", 1, "issuing");
     let first = stock.record("alice", &record);
-    let heartbeat = record_head(&stock, "bob", 1, &[first], &stock.now("-30 minutes"));
+    let heartbeat = record_head(&stock, "bob", 1, &[first], &stock.now("-1 minutes"));
     let head = stock.record("bob", &heartbeat);
     let pin = format!("kluis-pin:{REPO}:1:{}:{head}", sha256(stock.read("trust/epoch/0001.toml")));
     stock.pin = Some(pin);
     stock.commit();
     stock
+}
+
+impl Stock {
+    /// The hash of the newest record of the valid repository.
+    pub fn head(&self) -> String {
+        self.pin.as_ref().unwrap().rsplit(':').next().unwrap().to_owned()
+    }
+
+    /// The valid repository's records: its path without ending, and its actor.
+    pub fn records(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for month in fs::read_dir(self.path("trust/log")).unwrap() {
+            for file in fs::read_dir(month.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                let name = path.strip_prefix(self.repo()).unwrap().display().to_string();
+                if let Some(stem) = name.strip_suffix(".sig") {
+                    let (stem, actor) = stem.rsplit_once('.').unwrap();
+                    found.push((stem.to_owned(), actor.to_owned()));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The path, without ending, of the record of this actor in the valid repository.
+    pub fn record_of(&self, actor: &str) -> String {
+        self.records().into_iter().find(|(_, by)| by == actor).unwrap().0
+    }
+
+    /// An epoch 2 that closes the valid repository's log.
+    pub fn second_epoch(&self) -> EpochText {
+        let mut epoch = first_epoch(self);
+        // What the first says of times is in its file; a second one only has to come later.
+        epoch.number = 2;
+        epoch.previous = Some(sha256(self.read("trust/epoch/0001.toml")));
+        epoch.created = self.now("now");
+        epoch.closes = Some((vec![self.head()], 2));
+        epoch
+    }
+
+    /// Writes an epoch, signed by these people.
+    pub fn put_epoch(&self, epoch: &EpochText, names: &[&str]) {
+        self.write(&format!("trust/epoch/{:04}.toml", epoch.number), epoch.text());
+        self.sign_epoch(epoch.number, names);
+    }
+
+    /// The pin of the tree as it is.
+    pub fn pin_here(&self, epoch: u32, heads: &[String]) -> String {
+        let heads = if heads.is_empty() { String::new() } else { format!(":{}", heads.join(",")) };
+        format!("kluis-pin:{REPO}:{epoch}:{}{heads}", sha256(self.read(&format!("trust/epoch/{epoch:04}.toml"))))
+    }
+
+    /// A record of `actor` on top of the valid repository, with these entries.
+    pub fn add_record(&self, actor: &str, entries: &str) -> String {
+        self.record(actor, &(record_head(self, actor, 1, &[self.head()], &self.now("now")) + entries))
+    }
+}
+
+/// The packets of an OpenPGP stream.
+pub fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let tag = bytes[at];
+        let (header, length) = if tag & 0x40 == 0 {
+            match tag & 3 {
+                0 => (2, usize::from(bytes[at + 1])),
+                1 => (3, usize::from(bytes[at + 1]) << 8 | usize::from(bytes[at + 2])),
+                _ => (5, bytes[at + 1..at + 5].iter().fold(0, |n, b| n << 8 | usize::from(*b))),
+            }
+        } else {
+            match bytes[at + 1] {
+                short @ 0..=191 => (2, usize::from(short)),
+                first @ 192..=223 => (3, (usize::from(first) - 192 << 8) + usize::from(bytes[at + 2]) + 192),
+                _ => (6, bytes[at + 2..at + 6].iter().fold(0, |n, b| n << 8 | usize::from(*b))),
+            }
+        };
+        found.push(bytes[at..at + header + length].to_vec());
+        at += header + length;
+    }
+    found
+}
+
+/// Armor without a checksum, which is optional.
+pub fn armor(label: &str, bytes: &[u8]) -> Vec<u8> {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN PGP {label}-----\n\n{}\n-----END PGP {label}-----\n", lines.join("\n")).into_bytes()
 }
