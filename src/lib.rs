@@ -13,4 +13,6 @@ pub mod model;
 
 pub mod secret;
 
+pub mod disk;
+
 pub mod env;
