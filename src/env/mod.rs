@@ -1,5 +1,18 @@
-//! What the process asks of the system around it. Everything else takes it as an argument.
+//! What comes in from outside: the clock, random numbers, the terminal, where state lies, what the process forbids
+//! itself, and the allocator that wipes. Everything else takes these as arguments.
+//!
+//! Must not: decide anything. No variable of the environment fakes time, seeds keys or answers a question.
 
+mod allocator;
+mod clock;
+mod harden;
 mod rng;
+mod state;
+mod terminal;
 
+pub use allocator::ZeroingAllocator;
+pub use clock::now;
+pub use harden::harden;
 pub use rng::Rng;
+pub use state::{StateError, state_dir};
+pub use terminal::{Terminal, passphrase_from_fd};

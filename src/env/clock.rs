@@ -1,0 +1,10 @@
+//! The one reader of the clock. A command asks once, and hands the answer down.
+
+use std::time::SystemTime;
+
+use crate::model::Time;
+
+/// The time now, in whole seconds.
+pub fn now() -> Time {
+    Time::from_system(SystemTime::now())
+}
