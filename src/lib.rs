@@ -3,6 +3,8 @@
 //! This page is the table of contents; each layer may import only those below it in this list
 //! (`tests/layers.rs` reads the `use` lines against it). `docs/ARCHITECTURE.md` tells the whole story.
 
+pub mod repo;
+
 pub mod trust;
 
 pub mod pki;

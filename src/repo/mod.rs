@@ -1,0 +1,20 @@
+//! The work tree and git: reads the managed files strictly, writes change sets as one unit, keeps the pins.
+//! The only module that names git2; runs no git program, no hook and no filter.
+//!
+//! Must not: look inside sealed files, judge trust, or write a file itself (`disk` does).
+
+mod apply;
+mod attributes;
+mod changes;
+mod dirty;
+mod fault;
+mod journal;
+mod objects;
+mod pins;
+mod walk;
+mod worktree;
+
+pub use attributes::with_attributes;
+pub use fault::RepoError;
+pub use pins::{Pins, PinsError, RepoPin, Verified};
+pub use walk::{MANAGED, read_tree};
