@@ -14,4 +14,5 @@ mod write;
 pub use export::{export, surrounding_git};
 pub use fault::{Action, DiskError};
 pub use folder::{Facts, Folder, Kind, Reading};
+pub(crate) use write::replace;
 pub use write::{Lock, Wait, lock, private_folder, read_capped, write_atomic, write_private};

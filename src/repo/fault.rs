@@ -122,6 +122,12 @@ pub enum RepoError {
         /// Whether the last commit has it.
         committed: bool,
     },
+    /// A change set was cut short, and nothing was done about it yet.
+    #[error("{} has an interrupted change that is not finished", shown(path))]
+    Unfinished {
+        /// The work tree.
+        path: PathBuf,
+    },
     /// The note about an unfinished change set can't be read.
     #[error("{} can't be read: {}", shown(path), displayed(why))]
     Journal {
@@ -196,7 +202,7 @@ impl RepoError {
             Self::DiskFull { path, .. } => {
                 Remedy::Run(format!("df -h {}", quoted(path.parent().unwrap_or(Path::new(".")))))
             }
-            Self::HalfDone { .. } => Remedy::Kluis("status".to_owned()),
+            Self::HalfDone { .. } | Self::Unfinished { .. } => Remedy::Kluis("status".to_owned()),
             Self::InProgress { .. }
             | Self::Dirty { .. }
             | Self::Interfered { .. }

@@ -15,6 +15,8 @@ mod walk;
 mod worktree;
 
 pub use attributes::with_attributes;
+pub use changes::{Applied, ChangeSet, Commit};
 pub use fault::RepoError;
 pub use pins::{Pins, PinsError, RepoPin, Verified};
 pub use walk::{MANAGED, read_tree};
+pub use worktree::WorkTree;
