@@ -268,6 +268,11 @@ impl WorkTree {
                 let mode = if change.old.is_some_and(|old| old.executable) { 0o777 } else { 0o666 };
                 put(&stage, &old_name(number), old, root, &change.path, mode)?;
             }
+            if let Some((folder, _)) = folder_of(root, &change.path, false)? {
+                // Left where a copy was cut short (`put`).
+                folder.remove(format!(".kluis-{}", new_name(number)))?;
+                folder.remove(format!(".kluis-{}", old_name(number)))?;
+            }
             if old.is_none() {
                 prune(root, &change.path)?;
             }
@@ -487,3 +492,6 @@ fn flush_folders(root: &Folder, changes: &[Change]) -> Result<(), RepoError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
