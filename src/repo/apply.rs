@@ -105,6 +105,9 @@ impl WorkTree {
         };
         match self.perform(&journal, &root, &own, hook) {
             Ok(()) => {}
+            // The branch moved and only a flush or the reflog failed after it: undoing the files now would leave them behind
+            // HEAD. The change is made.
+            Err(Cut::Error(_)) if journal.commit.is_some() && self.head_id()? == journal.commit.map(|id| id.0) => {}
             Err(Cut::Error(error)) => return Err(self.undo_failed(error, &journal, &root, &own, hook)),
             #[cfg(test)]
             Err(Cut::Killed) => return Err(Cut::Killed),

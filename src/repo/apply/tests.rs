@@ -271,19 +271,23 @@ fn without_ids(mut picture: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u
 }
 
 #[test]
-fn a_failure_at_any_step_leaves_all_as_it_was() {
+fn a_failure_before_the_branch_moves_leaves_all_as_it_was() {
     for n in 1.. {
         let sandbox = Sandbox::new();
         sandbox.put("README.md", b"staged by the user\n");
         sandbox.git(&["add", "README.md"]);
         let before = sandbox.picture();
         let mut seen = 0;
-        let mut hook = fails_at(n, &mut seen);
-        let mut until_committed = |step| if step == Step::Committed { Ok(()) } else { hook(step) };
-        let cut = sandbox.open().apply_until(&one_of_each(), &message(), now(), &mut until_committed);
+        let cut = sandbox.open().apply_until(&one_of_each(), &message(), now(), &mut fails_at(n, &mut seen));
         match cut {
             Err(Cut::Error(RepoError::DiskFull { .. })) => {}
-            Ok(_) => break,
+            // Once the branch has moved, nothing may be taken back.
+            Ok(applied) => {
+                assert_eq!(n, seen);
+                assert_eq!(applied.commit.unwrap(), sandbox.git(&["rev-parse", "HEAD"]).trim());
+                assert_eq!(sandbox.git(&["status", "--porcelain", "-uall"]), "M  README.md\n");
+                break;
+            }
             _ => panic!("step {n}"),
         }
         assert_eq!(sandbox.picture(), before, "step {n}");
