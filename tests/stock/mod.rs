@@ -25,7 +25,8 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
 
 /// Runs a program that must succeed.
 pub fn run(command: &mut Command) -> Output {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}; run tests/run once"));
+    let output =
+        command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}; run tests/run once"));
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     output
 }
@@ -132,7 +133,9 @@ impl Stock {
     }
 
     pub fn openssl(&self, args: &str) -> Output {
-        run(Command::new("openssl").args(args.split(' ').map(|a| a.replace('~', " "))).current_dir(self.dir.path().join("work")))
+        run(Command::new("openssl")
+            .args(args.split(' ').map(|a| a.replace('~', " ")))
+            .current_dir(self.dir.path().join("work")))
     }
 
     pub fn person(&self, name: &str) -> &Person {
@@ -180,7 +183,14 @@ impl Stock {
     /// A detached signature, by stock gpg as docs/FORMAT.md says.
     pub fn sign_with(&self, key: &str, options: &[&str], file: &str, signature: &str) {
         let _ = fs::remove_file(self.path(signature));
-        run(self.gpg().args(["-u", &format!("{key}!")]).args(options).arg("-o").arg(self.path(signature)).arg("-b").arg(self.path(file)));
+        run(self
+            .gpg()
+            .args(["-u", &format!("{key}!")])
+            .args(options)
+            .arg("-o")
+            .arg(self.path(signature))
+            .arg("-b")
+            .arg(self.path(file)));
     }
 
     pub fn sign(&self, name: &str, kind: &str, file: &str, signature: &str) {
@@ -191,7 +201,12 @@ impl Stock {
 
     pub fn sign_epoch(&self, number: u32, names: &[&str]) {
         for name in names {
-            self.sign(name, "epoch", &format!("trust/epoch/{number:04}.toml"), &format!("trust/epoch/{number:04}.{name}.sig"));
+            self.sign(
+                name,
+                "epoch",
+                &format!("trust/epoch/{number:04}.toml"),
+                &format!("trust/epoch/{number:04}.{name}.sig"),
+            );
         }
     }
 
@@ -223,7 +238,9 @@ impl Stock {
         let extensions = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
              -addext subjectKeyIdentifier=hash -addext authorityKeyIdentifier=keyid";
         fs::write(self.work("ca.cnf"), "[req]\ndistinguished_name=dn\n[dn]\n").unwrap();
-        let command = format!("req -x509 -new -config ca.cnf -key {name}.key -subj /CN={cn} -days 3650 {extensions} -out {name}.crt");
+        let command = format!(
+            "req -x509 -new -config ca.cnf -key {name}.key -subj /CN={cn} -days 3650 {extensions} -out {name}.crt"
+        );
         self.openssl(&command.split_whitespace().collect::<Vec<_>>().join(" "));
         fs::read(self.work(&format!("{name}.crt"))).unwrap()
     }
@@ -255,7 +272,9 @@ impl Stock {
 
     /// A field of a certificate as an RFC 3339 time.
     pub fn date(&self, name: &str, which: &str) -> String {
-        let text = String::from_utf8(self.openssl(&format!("x509 -in {name}.crt -noout -{which} -dateopt iso_8601")).stdout).unwrap();
+        let text =
+            String::from_utf8(self.openssl(&format!("x509 -in {name}.crt -noout -{which} -dateopt iso_8601")).stdout)
+                .unwrap();
         text.trim().split_once('=').unwrap().1.replace(' ', "T")
     }
 
@@ -296,7 +315,8 @@ impl Stock {
         }
         let output = kluis.args(args).stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {text}"));
         let exit = i64::from(output.status.code().unwrap_or(-1));
         assert_eq!(report["exit"], exit, "{text}");
         let codes = report["findings"].as_array().unwrap().iter();

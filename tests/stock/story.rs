@@ -54,10 +54,21 @@ pub fn person_table(stock: &Stock, name: &str, role: &str) -> (String, String) {
     (name.to_owned(), table)
 }
 
-pub fn cluster_table(name: &str, id: &str, keyholders: &[&str], issuers: &[&str], groups: &[(&str, &[&str])], keysets: &[(&str, &[(u32, String)])]) -> (String, String) {
+pub fn cluster_table(
+    name: &str,
+    id: &str,
+    keyholders: &[&str],
+    issuers: &[&str],
+    groups: &[(&str, &[&str])],
+    keysets: &[(&str, &[(u32, String)])],
+) -> (String, String) {
     let owned = |names: &[&str]| list(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
     let api = API.replace("prod", name);
-    let mut table = format!("[cluster.{name}]\nid = \"{id}\"\napi = \"{api}\"\nkeyholders = {}\nissuers = {}\n\n[cluster.{name}.groups]\n", owned(keyholders), owned(issuers));
+    let mut table = format!(
+        "[cluster.{name}]\nid = \"{id}\"\napi = \"{api}\"\nkeyholders = {}\nissuers = {}\n\n[cluster.{name}.groups]\n",
+        owned(keyholders),
+        owned(issuers)
+    );
     for (person, names) in groups {
         table += &format!("{person} = {}\n", owned(names));
     }
@@ -82,17 +93,28 @@ pub fn seal(stock: &Stock, path: &str, plain: &str, key: (&str, &str), names: &[
     sealed_entry(stock, path, &bytes, key, names, revision)
 }
 
-pub fn sealed_entry(stock: &Stock, path: &str, bytes: &[u8], (name, id): (&str, &str), names: &[&str], revision: u32) -> String {
+pub fn sealed_entry(
+    stock: &Stock,
+    path: &str,
+    bytes: &[u8],
+    (name, id): (&str, &str),
+    names: &[&str],
+    revision: u32,
+) -> String {
     let recipients: String = names
         .iter()
         .map(|name| format!("    {{ person = \"{name}\", key = \"{}\" }},\n", stock.person(name).subkey))
         .collect();
     let hash = sha256(bytes);
-    format!("\n[[sealed]]\npath = \"{path}\"\nrevision = {revision}\nsha256 = \"{hash}\"\nrecipients = [\n{recipients}]\npublic = [\n    {{ name = \"{name}\", id = \"{id}\" }},\n]\n")
+    format!(
+        "\n[[sealed]]\npath = \"{path}\"\nrevision = {revision}\nsha256 = \"{hash}\"\nrecipients = [\n{recipients}]\npublic = [\n    {{ name = \"{name}\", id = \"{id}\" }},\n]\n"
+    )
 }
 
 pub fn phase(cluster: &str, keyset: &str, generation: u32, state: &str) -> String {
-    format!("\n[[phase]]\ncluster = \"{cluster}\"\nkeyset = \"{keyset}\"\ngeneration = {generation}\nstate = \"{state}\"\n")
+    format!(
+        "\n[[phase]]\ncluster = \"{cluster}\"\nkeyset = \"{keyset}\"\ngeneration = {generation}\nstate = \"{state}\"\n"
+    )
 }
 
 /// An `[[issued]]` entry for a certificate under `work`.
@@ -129,7 +151,8 @@ pub fn first_epoch(stock: &Stock) -> EpochText {
     let hash = |ca: &str| sha256(stock.der(ca));
     let everyone: &[&str] = &["alice", "bob"];
     let groups: &[(&str, &[&str])] = &[("alice", &["kluis:admins"])];
-    let prod: &[(&str, &[(u32, String)])] = &[("kubernetes", &[(1, hash("prod-ca"))]), ("service-account", &[(1, stock.spki("prod-sa"))])];
+    let prod: &[(&str, &[(u32, String)])] =
+        &[("kubernetes", &[(1, hash("prod-ca"))]), ("service-account", &[(1, stock.spki("prod-sa"))])];
     let stage: &[(&str, &[(u32, String)])] = &[("kubernetes", &[(1, hash("stage-ca"))])];
     EpochText {
         number: 1,
@@ -157,7 +180,10 @@ pub fn write() -> Stock {
     for cluster in ["prod", "stage"] {
         let ca = stock.make_ca(&format!("{cluster}-ca"), &format!("kubernetes-ca-g1-{cluster}"));
         stock.write(&format!("clusters/{cluster}/ca/kubernetes.g1.crt"), ca);
-        stock.write(&format!("clusters/{cluster}/cluster.toml"), format!("{CONFIG}endpoint = \"{}\"\n", API.replace("prod", cluster)));
+        stock.write(
+            &format!("clusters/{cluster}/cluster.toml"),
+            format!("{CONFIG}endpoint = \"{}\"\n", API.replace("prod", cluster)),
+        );
     }
     stock.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out prod-sa.key");
     stock.write("clusters/prod/sa/g1.pub", stock.openssl("pkey -in prod-sa.key -pubout").stdout);
