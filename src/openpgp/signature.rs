@@ -132,12 +132,18 @@ impl Signature {
             let why = format!("it says it was made at {}, before its key existed ({from})", self.created);
             return Err(SignatureFault::SignatureTime(why));
         }
-        if let Some(expired) = until.filter(|end| self.created >= *end) {
-            return Err(SignatureFault::KeyExpired { key: self.issuer.clone(), created: self.created, expired });
+        // The arithmetic before the end of the life: bytes may differ between epochs in when a key expires, so a
+        // caller may go on with an expired one, and must then know that the key did sign this.
+        let arithmetic = self.packet.verify_message(&record.key, data);
+        arithmetic.map_err(|_| {
+            SignatureFault::Bad(format!("it is not a signature of key {} over these bytes", self.issuer))
+        })?;
+        match until.filter(|end| self.created >= *end) {
+            Some(expired) => {
+                Err(SignatureFault::KeyExpired { key: self.issuer.clone(), created: self.created, expired })
+            }
+            None => Ok(()),
         }
-        self.packet
-            .verify_message(&record.key, data)
-            .map_err(|_| SignatureFault::Bad(format!("it is not a signature of key {} over these bytes", self.issuer)))
     }
 }
 

@@ -80,7 +80,7 @@ pub(in crate::trust) fn verify(
     }
     let aged = |result: &Result<(), SignatureFault>| match result {
         Ok(()) => true,
-        Err(fault) => matches!(fault.code(), Code::KeyExpired | Code::SignatureTime),
+        Err(fault) => fault.code() == Code::KeyExpired,
     };
     match verified.values().find(|result| !aged(result)) {
         Some(Err(fault)) => Err(fault.clone()),
