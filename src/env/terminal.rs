@@ -44,6 +44,11 @@ impl Terminal {
         }
     }
 
+    /// Whether the answer of the command goes to a screen: stdout is a terminal.
+    pub fn shows_answer(&self) -> bool {
+        matches!(self.0, Source::System) && io::stdout().is_terminal()
+    }
+
     /// Asks a question that `y` or `yes` answers with yes; everything else, and nobody there, is no.
     pub fn confirm(&mut self, question: &str) -> bool {
         let answer = self.read_line(&format!("{question} [y/N] "));

@@ -120,6 +120,14 @@ pub(super) fn options() -> Vec<String> {
     lines
 }
 
+/// A display or terminal on which a pinentry can ask.
+pub(super) fn asks_on() -> Option<String> {
+    text("WAYLAND_DISPLAY").or_else(|| text("DISPLAY")).map(|display| format!("display {display}")).or_else(|| {
+        // `/dev/tty` is what is tried last, whether or not there is a terminal behind it.
+        terminal().filter(|name| name != "/dev/tty")
+    })
+}
+
 /// The terminal to ask on: `GPG_TTY`, or that of a standard stream. Standard input may be a pipe
 /// (`gpg --export alice | kluis init --pgp -`); then the controlling terminal, by its real name, since the
 /// pinentry is a child of the agent, to which `/dev/tty` would be another terminal or none.
