@@ -187,6 +187,14 @@ fn a_key_that_the_agent_lacks_is_not_held() {
 }
 
 #[test]
+fn an_agent_that_does_not_run_is_started() {
+    let home = Home::new();
+    let cert = home.person("alice", "ed25519", "cv25519", "");
+    gpgconf(home.path(), &["--kill", "gpg-agent"]);
+    sealed_and_signed(&home, &mut home.agent(), &cert);
+}
+
+#[test]
 fn every_encryption_subkey_is_sealed_to() {
     let home = Home::new();
     home.person("alice", "ed25519", "cv25519", "");
@@ -366,19 +374,18 @@ fn messages_of_gpg_are_read_or_refused_with_their_code() {
     let bomb = home.gpg(&["--armor", "-o", "-", "-e", "-r", "alice", "-z", "9", &zeros]);
     assert!(bomb.len() < 10_000);
     assert_eq!(home.agent().decrypt(&bomb, &candidates).err(), Some(KeyError::Content("compressed data")));
-    // The recipient's packet renamed to bob, as an attacker would: nobody can open it under that name.
+    // The recipient's packet renamed to bob, as an attacker would: the listing shows him, and he learns that it is
+    // not for him.
     let bob = home.certificate("bob");
     let (_, bobs) = listed(&bob);
-    let renamed = String::from_utf8(
-        home.gpg(&["--dearmor", "-o", "-", &home.file("good", &good)])
-            .iter()
-            .map(|b| char::from(*b))
-            .collect::<String>()
-            .into_bytes(),
-    );
-    assert!(renamed.is_ok());
-    let sealed_to_alice = encrypt(&Secret::new(b"s".to_vec()), &[(&alice, &keys[0])]).unwrap();
-    assert_eq!(home.agent().decrypt(&sealed_to_alice, &[(&bob, &bobs[0])]).err(), Some(KeyError::NoKey));
+    let mut packets = home.gpg(&["--dearmor", "-o", "-", &home.file("good", &good)]);
+    let at = packets.windows(8).position(|eight| eight == keys[0].key_id().0.to_be_bytes()).unwrap();
+    packets[at..at + 8].copy_from_slice(&bobs[0].key_id().0.to_be_bytes());
+    let renamed = home.gpg(&["--enarmor", "-o", "-", &home.file("renamed", &packets)]);
+    let renamed = String::from_utf8(renamed).unwrap().replace("PGP ARMORED FILE", "PGP MESSAGE");
+    assert_eq!(read_envelope(renamed.as_bytes()).unwrap().recipients, [bobs[0].key_id()]);
+    let fault = home.agent().decrypt(renamed.as_bytes(), &[(&bob, &bobs[0])]).err().unwrap();
+    assert!(fault.to_string().contains("is not really encrypted to"), "{fault}");
 }
 
 #[test]

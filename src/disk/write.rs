@@ -61,7 +61,7 @@ pub(crate) fn replace(folder: &Folder, name: &std::ffi::OsStr, bytes: &[u8], mod
     {
         return Err(DiskError::NotRegular { path: folder.at(name), what: facts.kind.words() });
     }
-    // One name per process: two of them at once never share a temporary file, and a dead one's is found again.
+    // One name per process: two of them at once never share a temporary file.
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}.tmp", std::process::id()));
@@ -101,7 +101,14 @@ pub fn read_capped(path: &Path, largest: u64) -> Result<Option<Vec<u8>>, DiskErr
 
 /// A lock between processes; given back when dropped, or when the process dies.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock, which closing it gives back")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child that is between fork and exec and still shares the file.
+        let _ = self.0.unlock();
+    }
+}
 
 /// What to do when somebody else has the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,3 +121,61 @@ static LENIENT: LazyLock<StandardPolicy<'static>> = LazyLock::new(|| {
 fn fingerprint(of: &sequoia_openpgp::Fingerprint) -> Option<Fingerprint> {
     Fingerprint::parse(&of.to_hex())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Time;
+    use crate::secret::Secret;
+    use proptest::prelude::*;
+
+    /// A certificate, a signature and a sealed file, without armor, with the labels to put around them.
+    static SAMPLES: LazyLock<[(&'static str, Vec<u8>); 3]> = LazyLock::new(|| {
+        let made = Time::from_unix(1_700_000_000);
+        let (cert, secret) = generate("alice", made, None).unwrap();
+        let mut keys = SecretKeys::file(secret, &mut |_| None).ok().unwrap();
+        let names: Vec<_> = cert.keys().into_iter().map(|key| key.fingerprint).collect();
+        let signature = keys.sign(b"x", Kind::Epoch, &cert, &names[0], made).unwrap();
+        let sealed = encrypt(&Secret::new(vec![1; 100]), &[(&cert, &names[1])]).unwrap();
+        let bare = |bytes: &[u8], label| (label, armor::read(bytes, label).unwrap());
+        [
+            bare(&cert.to_stored(), certificate::LABEL),
+            bare(&signature, signature::LABEL),
+            bare(&sealed, envelope::LABEL),
+        ]
+    });
+
+    fn parse_everything(bytes: &[u8]) {
+        let _ = holds_secret_key(bytes);
+        if let Ok(cert) = Certificate::parse_stored(bytes).or_else(|_| Certificate::parse_given(bytes)) {
+            let _ = cert.usable(Time::from_unix(1_800_000_000));
+            assert!(Certificate::parse_stored(&cert.to_stored()).is_ok());
+        }
+        let _ = Signature::parse(bytes, Kind::Epoch);
+        let _ = read_envelope(bytes);
+        let _ = SecretKeys::file(Secret::new(bytes.to_vec()), &mut |_| None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn no_bytes_make_a_parser_panic(
+            sample in 0..3_usize,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+            whole in any::<bool>(),
+        ) {
+            let (label, mut bytes) = SAMPLES[sample].clone();
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if !whole {
+                bytes.truncate(cut.index(bytes.len()) + 1);
+            }
+            parse_everything(&bytes);
+            parse_everything(&armor::write(&bytes, label));
+        }
+    }
+}

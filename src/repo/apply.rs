@@ -106,6 +106,9 @@ impl WorkTree {
         };
         match self.perform(&journal, &root, &own, hook) {
             Ok(()) => {}
+            // The branch moved and only a flush or the reflog failed after it: undoing the files now would leave them behind
+            // HEAD. The change is made.
+            Err(Cut::Error(_)) if journal.commit.is_some() && self.head_id()? == journal.commit.map(|id| id.0) => {}
             Err(Cut::Error(error)) => return Err(self.undo_failed(error, &journal, &root, &own, hook)),
             #[cfg(test)]
             Err(Cut::Killed) => return Err(Cut::Killed),
@@ -268,6 +271,11 @@ impl WorkTree {
                 }
                 let mode = if change.old.is_some_and(|old| old.executable) { 0o777 } else { 0o666 };
                 put(&stage, &old_name(number), old, root, &change.path, mode)?;
+            }
+            if let Some((folder, _)) = folder_of(root, &change.path, false)? {
+                // Left where a copy was cut short (`put`).
+                folder.remove(format!(".kluis-{}", new_name(number)))?;
+                folder.remove(format!(".kluis-{}", old_name(number)))?;
             }
             if old.is_none() {
                 prune(root, &change.path)?;
@@ -488,3 +496,6 @@ fn flush_folders(root: &Folder, changes: &[Change]) -> Result<(), RepoError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,6 @@ impl WorkTree {
     }
 
     /// The index's entries in the managed trees, and where they differ from HEAD.
-    #[expect(clippy::type_complexity, reason = "two results of one pass, used once")]
     fn index_differences(
         &self,
         head: &BTreeMap<String, (Oid, u32)>,
@@ -80,11 +79,10 @@ impl WorkTree {
     fn head_files(&self) -> Result<BTreeMap<String, (Oid, u32)>, RepoError> {
         let mut files = BTreeMap::new();
         if let Some(head) = self.head_id()? {
-            let read = || -> Result<(), git2::Error> {
+            let mut read = || -> Result<(), git2::Error> {
                 let tree = self.repo.find_commit(head)?.tree()?;
                 collect(&self.repo, &tree, "", &mut files)
             };
-            let mut read = read;
             read().map_err(self.git("read HEAD"))?;
         }
         Ok(files)

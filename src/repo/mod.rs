@@ -11,6 +11,8 @@ mod fault;
 mod journal;
 mod objects;
 mod pins;
+#[cfg(test)]
+mod sandbox;
 mod walk;
 mod worktree;
 

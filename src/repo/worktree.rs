@@ -238,3 +238,6 @@ fn without_credentials(url: &str) -> String {
     };
     format!("{scheme}://{host}{path}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,9 @@ impl AgentKeys {
         let (data, padded) = self.operate("PKDECRYPT", Some(&question))?;
         let value =
             sexp::value(&data).ok_or_else(|| KeyError::Failed("gpg-agent's answer cannot be read".to_owned()))?;
-        finish(key, ciphertext, value, padded).ok_or_else(|| KeyError::Failed("the session key is damaged".to_owned()))
+        finish(key, ciphertext, value, padded).ok_or_else(|| {
+            KeyError::Failed(format!("the file is not really encrypted to key {}", key.fingerprint().to_hex()))
+        })
     }
 
     /// Tells the person who is asked for a passphrase what for.
