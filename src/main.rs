@@ -1,5 +1,7 @@
 //! The binary: hands the machine (arguments, clock, terminal, streams) to the library.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros, clippy::disallowed_types))]
+
 use std::io;
 use std::process::ExitCode;
 

@@ -29,6 +29,7 @@ pub fn uninterrupted() -> Uninterrupted {
 /// The system's own way, death by the signal, would leave the terminal without echo when it comes while a
 /// passphrase is typed, and could come in the middle of a write. Does nothing where the system refuses:
 /// then its own way is what remains.
+#[expect(clippy::disallowed_methods, reason = "main cannot return from here: it may be waiting for a passphrase")]
 pub fn end_on_interrupt() {
     let Ok((mut reader, writer)) = UnixStream::pair() else { return };
     let echoing = std::io::stdin().is_terminal().then(|| rustix::termios::tcgetattr(std::io::stdin()).ok()).flatten();

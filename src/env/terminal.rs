@@ -94,6 +94,7 @@ fn show(prompt: &str) -> io::Result<()> {
 }
 
 /// Reads a passphrase from the open file descriptor `fd`: the first line, without its line end, at most 4096 bytes.
+#[expect(clippy::disallowed_methods, reason = "an open descriptor of the caller, read with a limit")]
 pub fn passphrase_from_fd(fd: u32) -> io::Result<Secret> {
     let file = std::fs::File::open(format!("/dev/fd/{fd}"))?;
     // Read in place: a vector that grew would leave pieces of the passphrase behind.
