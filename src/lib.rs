@@ -3,6 +3,8 @@
 //! This page is the table of contents; each layer may import only those below it in this list
 //! (`tests/layers.rs` reads the `use` lines against it). `docs/ARCHITECTURE.md` tells the whole story.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros, clippy::disallowed_types))]
+
 pub mod cli;
 
 pub mod ops;

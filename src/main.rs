@@ -1,5 +1,7 @@
 //! The binary: hands the machine (arguments, clock, terminal, streams) to the library.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_macros, clippy::disallowed_types))]
+
 use std::io;
 use std::process::ExitCode;
 
@@ -9,6 +11,8 @@ use kluis::cli::Machine;
 static ALLOCATOR: kluis::env::ZeroingAllocator = kluis::env::ZeroingAllocator;
 
 fn main() -> ExitCode {
+    kluis::env::harden();
+    kluis::env::end_on_interrupt();
     let args = std::env::args_os().skip(1);
     let (mut out, mut err) = (io::stdout().lock(), io::stderr());
     let machine = Machine { now: kluis::env::now(), terminal: kluis::env::Terminal::system(), state: None };

@@ -115,6 +115,11 @@ impl Global {
         self.actor.as_ref()
     }
 
+    /// Whether the secret keys come from a file, so that no gpg-agent is used.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
     /// Refuses `--at` for commands that write: nothing that signs, issues or seals has a pretended time.
     pub fn refuse_at(&self) -> Result<(), Failure> {
         match self.at {

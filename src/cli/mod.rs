@@ -75,6 +75,13 @@ commands! {
     Demo demo,
 }
 
+impl Command {
+    /// Whether it never asks gpg-agent for anything.
+    fn is_keyless(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Verify(_) | Self::Completions(_) | Self::Man(_) | Self::Demo(_))
+    }
+}
+
 /// The grammar, for completions, man pages and the command reference.
 pub fn grammar() -> clap::Command {
     Cli::command()
@@ -100,6 +107,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, machine: Machine, out: &mut
         Err(error) => return report::grammar_error(&error, wants_json, out, err),
     };
     let name = cli.command.name();
+    // Before the first byte of a stranger's repository is parsed, where no agent can be started any more.
+    if cli.command.is_keyless() || cli.global.has_identity() {
+        crate::env::forbid_network();
+    }
     let mut session = match cli.global.session(machine, Rng::system()) {
         Ok(session) => session,
         Err(failure) => {

@@ -13,6 +13,10 @@ use crate::ops::Failure;
 pub trait Report {
     /// Writes it for people, to stdout.
     fn human(&self, out: &mut dyn Write) -> io::Result<()>;
+    /// Writes what belongs below the findings, for people: the verdict.
+    fn verdict(&self, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
     /// The command's own part of the JSON object.
     fn data(&self) -> Value;
     /// Whether the human form is for programs too (a PEM block, a script): then nothing is added to it.
@@ -101,8 +105,10 @@ impl Paint {
     }
 }
 
-/// Writes findings for people: one line each, and the remedy below.
+/// Writes findings for people, the gravest first: one line each, and the remedy below.
 fn write_findings(out: &mut dyn Write, findings: &[Finding], paint: &Paint) -> io::Result<()> {
+    let mut findings: Vec<&Finding> = findings.iter().collect();
+    findings.sort_by_key(|finding| finding.level);
     for finding in findings {
         let path = finding.path.as_ref().map(|path| format!("{}: ", displayed(path))).unwrap_or_default();
         let level = paint.level(finding.level);
@@ -132,7 +138,8 @@ pub fn answer(
         Output::Json => write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data())),
         Output::Human => answer.report.human(out).and_then(|()| {
             let list: &mut dyn Write = if answer.report.is_raw() { err } else { out };
-            write_findings(list, &answer.findings, &paint)
+            write_findings(list, &answer.findings, &paint)?;
+            answer.report.verdict(list)
         }),
     };
     if global.output() == Output::Human {

@@ -1,8 +1,70 @@
-//! STUB
-use super::{Answer, Global};
+//! `verify`: words and flags, and the verdict in one line. Judging belongs to `ops::verify` and `trust`.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::{Answer, Global, Report};
+use crate::ops::verify::{Verification, verify};
 use crate::ops::{Failure, Session};
-/// Stub
+
+/// Check everything: epochs, records, signatures, certificates and sealed files; needs no key
 #[derive(Debug, clap::Args)]
-pub struct Args {}
-pub fn name(_args: &Args) -> String { "verify".to_owned() }
-pub fn run(_args: &Args, _global: &Global, _session: &mut Session) -> Result<Answer, Failure> { todo!() }
+#[command(after_help = "EXAMPLES\n  kluis verify\n  kluis verify --strict\n  kluis -C unpacked-archive verify -o json\n\n\
+    In CI, give what `kluis trust pin` prints as KLUIS_PIN or --pin; without a pin it ends 4.\n\
+    Exit codes: 0 valid, 3 invalid, 4 not the repository that was pinned, 5 valid but something is owed.")]
+pub struct Args {
+    /// What is owed counts as an error (exit 3)
+    #[arg(long)]
+    strict: bool,
+}
+
+/// The command's name in reports.
+pub fn name(_args: &Args) -> String {
+    "verify".to_owned()
+}
+
+/// Runs the command.
+pub fn run(args: &Args, _global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    session.settings.strict = args.strict;
+    let (verification, findings) = verify(session)?;
+    let exit = crate::trust::exit_code(&findings);
+    Ok(Answer { report: Box::new(Verdict { verification, exit }), findings, exit })
+}
+
+struct Verdict {
+    verification: Verification,
+    exit: u8,
+}
+
+impl Report for Verdict {
+    fn human(&self, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn verdict(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Verification { epoch, draft, records, clusters, files, .. } = &self.verification;
+        let word = match self.exit {
+            0 => "valid",
+            5 => "valid, and something is owed",
+            4 => "not known to be the right repository",
+            _ => "invalid",
+        };
+        let epoch = epoch.map_or_else(|| "no valid epoch".to_owned(), |number| format!("epoch {number}"));
+        let counts = [counted(*records, "record"), counted(*clusters, "cluster"), counted(*files, "file")].join(", ");
+        writeln!(out, "{word}: {epoch}, {counts}")?;
+        match draft {
+            Some(draft) => writeln!(out, "epoch {} is a draft that lacks signatures", draft.number),
+            None => Ok(()),
+        }
+    }
+
+    fn data(&self) -> Value {
+        serde_json::json!(self.verification)
+    }
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

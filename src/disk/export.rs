@@ -65,6 +65,7 @@ pub fn export(dir: &Path, files: &[(String, u32, Secret)]) -> Result<(), DiskErr
         // The folder that the person named may be a link of their own; links below it are refused.
         Some(_) => Some(Folder::open(&absolute)?),
     };
+    let _whole = crate::env::uninterrupted();
     match existing {
         None => fresh(&parent, name, files),
         Some(folder) => {

@@ -1,19 +1,43 @@
 //! What the process forbids itself before it sees a secret: core dumps, being traced, swap, network sockets.
 
-/// Turns off core dumps and tracing, locks the memory where the system allows it, and (Linux) forbids every
-/// socket but Unix ones. Returns in words what the platform could not do, for `doctor`; never fails,
-/// because who has to open a sealed file in an outage must be able to.
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// What the platform could not do, in words. It is there once this process was hardened at all.
+static MISSING: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
+/// Set once the filter is on, or was refused by the platform.
+static NO_NETWORK: OnceLock<()> = OnceLock::new();
+
+/// Turns off core dumps and tracing, and locks the memory where the system allows it. For `main` alone, before
+/// anything else: a library that did this to the process of somebody else would surprise them. Never fails,
+/// because who has to open a sealed file in an outage must be able to; `limits` says what the platform could not do.
 ///
-/// Call it once, early in `main`, but after gpg-agent was found or started: a program that is started later
-/// inherits the filter, and a smart-card daemon talks to its reader over netlink.
-pub fn harden() -> Vec<String> {
-    let mut missing = Vec::new();
-    let mut note = |done: Result<(), String>| missing.extend(done.err());
-    note(no_core_dumps());
-    note(not_traceable());
-    note(locked_memory());
-    note(no_network());
-    missing
+/// Nothing of it harms a program that is started later: only the two limits are inherited, and gpg-agent
+/// sets its own core limit to 0.
+pub fn harden() {
+    let missing = [no_core_dumps(), not_traceable(), locked_memory()].into_iter().filter_map(Result::err).collect();
+    let _ = MISSING.set(Mutex::new(missing));
+}
+
+/// Forbids this process every socket but Unix ones (Linux), for good. Does nothing in a process that `main` did
+/// not harden: tests run commands in process and need their network.
+///
+/// Where to call it is a choice. In `main` it would be earliest, but a gpg-agent that is started later inherits
+/// the filter, and its smart-card daemon, which talks to its reader over netlink, would be broken for the whole
+/// login. So: at once for a command that needs no agent (`verify` on a stranger's pull request is one), and for
+/// the others when the agent was found or started, which is before the first secret is opened.
+pub fn forbid_network() {
+    let Some(missing) = MISSING.get() else { return };
+    NO_NETWORK.get_or_init(|| {
+        if let Err(why) = no_network() {
+            missing.lock().unwrap_or_else(PoisonError::into_inner).push(why);
+        }
+    });
+}
+
+/// What the platform could not do, in words, for `doctor`; `None` where the process was not hardened.
+pub fn limits() -> Option<Vec<String>> {
+    let missing = MISSING.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(missing.clone())
 }
 
 fn no_core_dumps() -> Result<(), String> {
@@ -122,7 +146,12 @@ mod tests {
         if std::env::var_os("KLUIS_TEST_HARDEN").is_none() {
             return;
         }
-        let missing = harden();
+        forbid_network();
+        assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_ok(), "nothing is forbidden to a process of others");
+        assert_eq!(limits(), None);
+        harden();
+        forbid_network();
+        let missing = limits().unwrap();
         assert!(missing.iter().all(|line| line.contains("memory")), "{missing:?}");
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let refused = std::net::TcpListener::bind(address).unwrap_err();

@@ -6,6 +6,7 @@
 mod allocator;
 mod clock;
 mod harden;
+mod interrupt;
 mod rng;
 mod state;
 mod terminal;
@@ -13,7 +14,8 @@ mod variables;
 
 pub use allocator::ZeroingAllocator;
 pub use clock::now;
-pub use harden::harden;
+pub use harden::{forbid_network, harden, limits};
+pub use interrupt::{Uninterrupted, end_on_interrupt, uninterrupted};
 pub use rng::Rng;
 pub use state::{StateError, state_dir};
 pub use terminal::{Terminal, passphrase_from_fd};

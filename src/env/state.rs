@@ -15,6 +15,7 @@ pub enum StateError {
 ///
 /// A relative `XDG_STATE_HOME` is ignored, as the XDG Base Directory specification asks: it would make
 /// the pins depend on the folder that one happens to be in, which may be a stranger's repository.
+#[expect(clippy::disallowed_methods, reason = "env is where the environment is read")]
 pub fn state_dir() -> Result<PathBuf, StateError> {
     from(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))
 }

@@ -44,6 +44,11 @@ impl Terminal {
         }
     }
 
+    /// Whether the answer of the command goes to a screen: stdout is a terminal.
+    pub fn shows_answer(&self) -> bool {
+        matches!(self.0, Source::System) && io::stdout().is_terminal()
+    }
+
     /// Asks a question that `y` or `yes` answers with yes; everything else, and nobody there, is no.
     pub fn confirm(&mut self, question: &str) -> bool {
         let answer = self.read_line(&format!("{question} [y/N] "));
@@ -89,6 +94,7 @@ fn show(prompt: &str) -> io::Result<()> {
 }
 
 /// Reads a passphrase from the open file descriptor `fd`: the first line, without its line end, at most 4096 bytes.
+#[expect(clippy::disallowed_methods, reason = "an open descriptor of the caller, read with a limit")]
 pub fn passphrase_from_fd(fd: u32) -> io::Result<Secret> {
     let file = std::fs::File::open(format!("/dev/fd/{fd}"))?;
     // Read in place: a vector that grew would leave pieces of the passphrase behind.

@@ -1,5 +1,7 @@
 //! The variables of the environment that kluis reads besides those of the state folder and gpg-agent.
 
+#![expect(clippy::disallowed_methods, reason = "env is where the environment is read")]
+
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 

@@ -2,15 +2,22 @@
 //! commands. Returns values; never prints and never asks but through the session.
 
 pub mod demo;
+pub mod doctor;
 mod draft;
+pub mod export;
 mod failure;
+pub mod man;
+pub mod open;
+pub mod own_keys;
 mod pinning;
 mod plan;
 mod secrets;
 mod session;
+pub mod status;
+pub mod verify;
 
 pub use draft::Draft;
 pub use failure::Failure;
-pub use pinning::Pinning;
+pub use pinning::{Pinning, names};
 pub use plan::{Plan, Written, missing_signatures, new_record, overlay};
 pub use session::{Actor, Gate, Repository, Session, Settings};

@@ -3,7 +3,7 @@
 //! nor written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::session::{Session, Settings};
@@ -31,7 +31,17 @@ enum Source {
 impl Pinning {
     /// Finds the anchor: the given line, or what this machine has pinned for the repository of `work`.
     pub fn find(settings: &Settings, work: &WorkTree) -> Result<Self, Failure> {
-        let worktree = work.root().display().to_string();
+        Self::of(settings, work.root(), work.remotes())
+    }
+
+    /// As `find`, for a folder that may be no git repository: the root of an unpacked archive, or a work tree whose
+    /// git is not looked at. `root` is absolute, with links resolved, as git names work trees.
+    pub fn of_folder(settings: &Settings, root: &Path) -> Result<Self, Failure> {
+        Self::of(settings, root, Vec::new())
+    }
+
+    fn of(settings: &Settings, root: &Path, remotes: Vec<String>) -> Result<Self, Failure> {
+        let worktree = root.display().to_string();
         let source = match &settings.pin {
             Some(line) => Source::Line(line.clone()),
             None => {
@@ -40,7 +50,7 @@ impl Pinning {
                 Source::Machine { folder, pins }
             }
         };
-        Ok(Self { source, repo: repo_id(work), worktree, remotes: work.remotes() })
+        Ok(Self { source, repo: repo_id(root), worktree, remotes })
     }
 
     fn pin(&self) -> Option<&RepoPin> {
@@ -226,8 +236,8 @@ fn seen(verified: &Verified) -> Option<(HexId<32>, repo::Verified)> {
 }
 
 /// The id that the tree claims, to find its pin; whether it is true is what the pin decides.
-fn repo_id(work: &WorkTree) -> Option<HexId<32>> {
-    let path = work.root().join(Place::Epoch(1).to_string());
+fn repo_id(root: &Path) -> Option<HexId<32>> {
+    let path = root.join(Place::Epoch(1).to_string());
     let bytes = crate::disk::read_capped(&path, 256 << 10).ok().flatten()?;
     Epoch::parse(&bytes).ok().map(|epoch| epoch.repo)
 }

@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
-use crate::model::{ClusterName, Digest, Fingerprint, Place, Remedy, SealedName};
+use crate::model::{ClusterName, Digest, Fingerprint, PersonName, Place, Remedy, SealedName};
 use crate::openpgp::Certificate;
 use crate::seal::{self, Header, SealedKey};
 use crate::trust::current::{Vouch, Vouched};
@@ -103,7 +103,7 @@ pub fn open(repository: &Repository, actor: &mut Actor, place: &Place) -> Result
     let epoch = repository.epoch()?;
     let cluster = repository.cluster(&entry.cluster)?;
     let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
-    let candidates = candidates(verified, actor, entry);
+    let candidates = candidates(verified, &actor.name, entry);
     if candidates.is_empty() {
         let what = format!("{place} is not sealed to {}", actor.name);
         return Err(Failure::no_key(what).help(Remedy::Reseal(Some(entry.cluster.clone()))));
@@ -115,12 +115,16 @@ pub fn open(repository: &Repository, actor: &mut Actor, place: &Place) -> Result
     opened.map_err(|fault| Failure::from(fault).at(&place.to_string()))
 }
 
-/// The actor's keys among the recipients, with certificates that some epoch pins.
-fn candidates<'a>(verified: &'a Verified, actor: &Actor, entry: &'a Sealed) -> Vec<(&'a Certificate, &'a Fingerprint)> {
+/// The keys of `actor` among the recipients, with certificates that some epoch pins.
+pub fn candidates<'a>(
+    verified: &'a Verified,
+    actor: &PersonName,
+    entry: &'a Sealed,
+) -> Vec<(&'a Certificate, &'a Fingerprint)> {
     let mut found: Vec<(&Certificate, &Fingerprint)> = Vec::new();
-    for recipient in entry.recipients.iter().filter(|recipient| recipient.person == actor.name) {
+    for recipient in entry.recipients.iter().filter(|recipient| recipient.person == *actor) {
         let epochs = verified.chain.all().iter().rev();
-        let mut persons = epochs.filter_map(|epoch| epoch.epoch.persons.get(&actor.name));
+        let mut persons = epochs.filter_map(|epoch| epoch.epoch.persons.get(actor));
         let person = persons.find(|person| person.encrypt.contains(&recipient.key));
         if let Some(certificate) = person.and_then(|person| verified.chain.certificate(&person.cert_sha256)) {
             found.push((certificate, &recipient.key));

@@ -141,6 +141,12 @@ impl Session {
     /// exit 6 where there is none, and with exit 2 where there are several and no `--as`.
     pub fn actor(&mut self, verified: &Verified) -> Result<Actor, Failure> {
         let mut keys = self.secret_keys()?;
+        let name = self.actor_with(verified, &mut keys)?;
+        Ok(Actor { name, keys })
+    }
+
+    /// As `actor`, for keys that are there already.
+    pub fn actor_with(&self, verified: &Verified, keys: &mut SecretKeys) -> Result<PersonName, Failure> {
         let mut held: Vec<PersonName> = Vec::new();
         for (name, certificate, key) in signing_keys(verified) {
             if !held.contains(&name) && keys.holds(certificate, &key) {
@@ -152,10 +158,10 @@ impl Session {
             None => "your gpg-agent holds".to_owned(),
         };
         match (&self.settings.actor, held.as_slice()) {
-            (Some(name), held) if held.contains(name) => Ok(Actor { name: name.clone(), keys }),
+            (Some(name), held) if held.contains(name) => Ok(name.clone()),
             (Some(name), _) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for {name}"))
                 .help(Remedy::Doctor)),
-            (None, [one]) => Ok(Actor { name: one.clone(), keys }),
+            (None, [one]) => Ok(one.clone()),
             (None, []) => Err(Failure::no_key(format!("{source} no signing key that the epoch lists for anybody"))
                 .help(Remedy::Doctor)),
             (None, [first, ..]) => {
@@ -175,7 +181,10 @@ impl Session {
             None => None,
         };
         let Some(path) = self.settings.identity.clone() else {
-            return Ok(SecretKeys::agent()?);
+            let keys = SecretKeys::agent()?;
+            // The agent runs now, so nothing that it starts inherits the filter; and no secret was opened yet.
+            crate::env::forbid_network();
+            return Ok(keys);
         };
         let bytes = crate::disk::read_capped(&path, 1 << 20)?;
         let bytes = bytes.ok_or_else(|| Failure::no_key(format!("{} is not there", path.display())))?;

@@ -1,6 +1,8 @@
 //! Private keys: made, read, written and used for signing. The bytes leave only as `Secret`.
 //! No `Debug` and no `Clone`: `rsa::RsaPrivateKey` prints its exponent in its own `Debug`.
 
+#![expect(clippy::disallowed_types, reason = "the one holder of RSA keys: it has no Debug and wipes them")]
+
 use p256::elliptic_curve::Generate as _;
 use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
 use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _};

@@ -60,6 +60,7 @@ impl WorkTree {
     /// was taken; a path that is no place, or a link, or has one on its way; a managed path that differs from HEAD and
     /// was not allowed. Any failure is undone before it is returned, or with `HalfDone` by the next `recover`.
     pub fn apply(&self, changes: &ChangeSet, commit: &Commit, now: Time) -> Result<Applied, RepoError> {
+        let _whole = crate::env::uninterrupted();
         match self.apply_until(changes, commit, now, &mut |_| Ok(())) {
             Ok(applied) => Ok(applied),
             Err(Cut::Error(error)) => Err(error),

@@ -109,6 +109,11 @@ impl WorkTree {
         self.repo.config().and_then(|config| config.get_bool("commit.gpgsign")).unwrap_or(false)
     }
 
+    /// Who commits, by git's configuration: name and email. Fails where either is missing.
+    pub fn committer(&self) -> Result<(String, String), RepoError> {
+        self.identity()
+    }
+
     /// Who commits, by git's configuration.
     pub(super) fn identity(&self) -> Result<(String, String), RepoError> {
         let nobody = || RepoError::NoIdentity { path: self.root.clone() };

@@ -58,6 +58,14 @@ impl SealedKey {
     }
 }
 
+impl SealedKey {
+    /// The key as the PEM block that stands in the sealed file: PKCS#8, or kluis's own block with the octets of
+    /// a symmetric secret.
+    pub fn to_pem(&self) -> Secret {
+        plaintext::pem(&self.body)
+    }
+}
+
 /// The id of a symmetric secret (FORMAT 5): SHA-256 of `kluis-symmetric:`, its salt and its bytes.
 pub fn symmetric_id(salt: &[u8; 32], bytes: &Secret) -> Digest {
     Digest::of_parts(&[b"kluis-symmetric:", salt, bytes.expose()])

@@ -168,6 +168,15 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// A key's PEM block alone.
+pub(super) fn pem(body: &KeyBody) -> Secret {
+    let label = if matches!(body, KeyBody::Pkcs8(_)) { PRIVATE } else { SYMMETRIC };
+    // Large enough from the start, as in `write_plaintext`.
+    let mut text = Zeroizing::new(Vec::with_capacity(octets(body).len() * 3 / 2 + 128));
+    block(&mut text, label, octets(body));
+    Secret::from(text)
+}
+
 fn block(text: &mut Vec<u8>, label: &str, bytes: &[u8]) {
     text.extend_from_slice(format!("-----BEGIN {label}-----\n").as_bytes());
     let mut digits = Zeroizing::new(vec![0; bytes.len().div_ceil(3) * 4]);

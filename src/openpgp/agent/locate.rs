@@ -63,6 +63,7 @@ fn start(home: Option<&Path>) {
 }
 
 /// A program of GnuPG that says nothing and asks nothing.
+#[expect(clippy::disallowed_methods, reason = "the one place that runs a program, and only GnuPG's")]
 fn program(name: &str, home: Option<&Path>) -> Command {
     let mut command = Command::new(name);
     if let Some(home) = home {
@@ -73,6 +74,10 @@ fn program(name: &str, home: Option<&Path>) -> Command {
 }
 
 /// Follows a socket's stand-in on file systems that have no sockets: `%Assuan%`, LF, `socket=PATH`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket that may be a file: read with a limit, and believed no more than the socket"
+)]
 fn redirected(path: &Path) -> PathBuf {
     use std::io::Read as _;
     let is_file = std::fs::symlink_metadata(path).is_ok_and(|data| data.is_file());
@@ -120,6 +125,14 @@ pub(super) fn options() -> Vec<String> {
     lines
 }
 
+/// A display or terminal on which a pinentry can ask.
+pub(super) fn asks_on() -> Option<String> {
+    text("WAYLAND_DISPLAY").or_else(|| text("DISPLAY")).map(|display| format!("display {display}")).or_else(|| {
+        // `/dev/tty` is what is tried last, whether or not there is a terminal behind it.
+        terminal().filter(|name| name != "/dev/tty")
+    })
+}
+
 /// The terminal to ask on: `GPG_TTY`, or that of a standard stream. Standard input may be a pipe
 /// (`gpg --export alice | kluis init --pgp -`); then the controlling terminal, by its real name, since the
 /// pinentry is a child of the agent, to which `/dev/tty` would be another terminal or none.
@@ -134,6 +147,7 @@ fn terminal() -> Option<String> {
 }
 
 /// The controlling terminal's name from its device number, the seventh field of Linux's `/proc/self/stat`.
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel about this process")]
 fn controlling() -> Option<String> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -155,6 +169,10 @@ fn text(name: &str) -> Option<String> {
 }
 
 /// The one place here that reads the environment: where the agent is and where it can ask, nothing that decides.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the agent is and can ask; a started agent wants it as the user has it"
+)]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

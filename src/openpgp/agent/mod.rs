@@ -32,6 +32,11 @@ const PERSON: Duration = Duration::from_secs(600);
 /// The longest explanation in octets; a line of the protocol has at most 1000.
 const LONGEST_EXPLANATION: usize = 240;
 
+/// Where a pinentry could ask, for `doctor`: a display or a terminal, as the agent is told. `None` if nowhere.
+pub fn asks_on() -> Option<String> {
+    locate::asks_on()
+}
+
 /// A connection to the person's gpg-agent.
 pub struct AgentKeys {
     connection: Connection,

@@ -1,0 +1,410 @@
+//! `export`: gathers what a layout draws on from the verified repository, opens exactly that, and writes the files
+//! to a folder outside every git work tree. Laying out belongs to `export`, writing to `disk`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::own_keys;
+use super::secrets;
+use super::session::{Actor, Repository, Session};
+use super::status::own_break_glass;
+use crate::export::pem::{self, KeysetParts};
+use crate::export::{Exported, Layout, Material, Needed};
+use crate::model::{
+    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State,
+};
+use crate::pki::{self, PrivateKey};
+use crate::seal::{KeyBody, SealedKey};
+use crate::secret::Secret;
+use crate::trust::current::Vouch;
+
+/// What was exported; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct ExportReport {
+    /// The layout.
+    pub layout: String,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Where the files are.
+    pub dir: PathBuf,
+    /// The nodes, or the one keyset.
+    pub parts: Vec<Part>,
+    /// The sealed files that were opened, by name.
+    pub opened: BTreeSet<String>,
+    /// Whether CA keys are among them.
+    pub ca_keys: bool,
+    /// Whether nothing was opened or written, because of `--dry-run`; `opened` is then what would be.
+    pub dry_run: bool,
+}
+
+/// The files of one node or keyset.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    /// The node's or keyset's name.
+    pub name: String,
+    /// The files, by path below the part's folder.
+    pub files: Vec<Written>,
+    /// The part's folder, below `dir`; empty where it is `dir` itself.
+    pub folder: String,
+    /// What to do with them, in order.
+    pub notes: Vec<String>,
+}
+
+/// One file.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    /// Its path.
+    pub path: String,
+    /// Its permission bits, octal.
+    pub mode: String,
+}
+
+/// What of a cluster is exported.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// One node.
+    Node(NodeName),
+    /// Every node, each in a folder of its name.
+    AllNodes,
+    /// One keyset, as PEM.
+    Keyset(Keyset),
+}
+
+/// Everything that one export opens and writes.
+pub struct Export<'a> {
+    session: &'a mut Session,
+    repository: &'a Repository,
+    cluster: ClusterName,
+    with_ca_keys: bool,
+    actor: Option<Actor>,
+    opened: BTreeSet<String>,
+    /// Keys of keysets that were opened already: `--all-nodes` opens each once.
+    kept: BTreeMap<SealedName, Vec<SealedKey>>,
+}
+
+impl<'a> Export<'a> {
+    /// Prepares an export of `cluster`; opens nothing yet.
+    pub fn new(session: &'a mut Session, repository: &'a Repository, cluster: ClusterName, with_ca_keys: bool) -> Self {
+        let (opened, kept) = (BTreeSet::new(), BTreeMap::new());
+        Self { session, repository, cluster, with_ca_keys, actor: None, opened, kept }
+    }
+
+    /// Opens what `layout` needs of `subject`, and writes it as the whole content of `dir`. All or nothing.
+    pub fn run(mut self, layout: &Layout, subject: &Subject, dir: &Path) -> Result<ExportReport, Failure> {
+        // Before any key is asked for: a person's touch or passphrase should not be for nothing.
+        if let Some(git) = crate::disk::surrounding_git(dir)? {
+            return Err(inside_git(dir, &git));
+        }
+        let parts = match subject {
+            Subject::Keyset(keyset) => vec![(keyset.to_string(), String::new(), self.keyset(layout, *keyset)?)],
+            Subject::Node(name) => {
+                let node = self.node(name)?;
+                self.refuse_ca_keys(layout, &node)?;
+                vec![(name.to_string(), String::new(), self.lay_out(layout, node)?)]
+            }
+            Subject::AllNodes => {
+                let mut parts = Vec::new();
+                for node in self.config()?.nodes.clone() {
+                    let name = node.name.to_string();
+                    parts.push((name.clone(), format!("{name}/"), self.lay_out(layout, node)?));
+                }
+                parts
+            }
+        };
+        let dry_run = self.session.settings.dry_run;
+        let mut report = ExportReport {
+            layout: layout.name.to_owned(),
+            cluster: self.cluster.clone(),
+            dir: dir.to_owned(),
+            parts: Vec::new(),
+            ca_keys: self.with_ca_keys,
+            opened: self.opened,
+            dry_run,
+        };
+        let mut files: Vec<(String, u32, Secret)> = Vec::new();
+        for (name, folder, exported) in parts {
+            let exported = exported.unwrap_or(Exported { files: Vec::new(), notes: Vec::new() });
+            let listed = exported.files.iter();
+            let listed = listed.map(|file| Written { path: file.path.clone(), mode: format!("{:04o}", file.mode) });
+            report.parts.push(Part { name, files: listed.collect(), folder: folder.clone(), notes: exported.notes });
+            files.extend(
+                exported.files.into_iter().map(|file| (format!("{folder}{}", file.path), file.mode, file.content)),
+            );
+        }
+        if !dry_run {
+            crate::disk::export(dir, &files).map_err(|error| on_disk(error, dir))?;
+        }
+        Ok(report)
+    }
+
+    fn config(&self) -> Result<&'a ClusterConfig, Failure> {
+        let missing = || Failure::refused(format!("cluster {} has no cluster.toml", self.cluster)).help(Remedy::Verify);
+        self.repository.verified.current.configs.get(&self.cluster).ok_or_else(missing)
+    }
+
+    fn node(&self, name: &NodeName) -> Result<Node, Failure> {
+        let config = self.config()?;
+        config.node(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+            let what = format!("cluster {} has no node {name}; there are: {}", self.cluster, known.join(", "));
+            Failure::usage(what).help(Remedy::ClusterApply(self.cluster.clone()))
+        })
+    }
+
+    /// With `--all-nodes` workers just get none; who names a worker and asks for CA keys is mistaken.
+    fn refuse_ca_keys(&self, layout: &Layout, node: &Node) -> Result<(), Failure> {
+        let different = (layout.needs)(node, true) != (layout.needs)(node, false);
+        if self.with_ca_keys && !different {
+            let node = node.name.clone();
+            return Err(crate::export::ExportError::CaKeysOutOfPlace { node }.into());
+        }
+        Ok(())
+    }
+
+    /// The files of one node; `None` on a dry run.
+    fn lay_out(&mut self, layout: &Layout, node: Node) -> Result<Option<Exported>, Failure> {
+        let needed = (layout.needs)(&node, self.with_ca_keys);
+        // A missing certificate, address or other trouble that needs no key is found before one is asked for.
+        let mut material = self.public_material(node)?;
+        if self.session.settings.dry_run {
+            for need in needed {
+                let names = self.sealed_names(&material.node, need);
+                self.opened.extend(names.into_iter().map(|name| name.to_string()));
+            }
+            return Ok(None);
+        }
+        for need in needed {
+            self.fill(&mut material, need)?;
+        }
+        if material.node.roles.contains(&crate::model::Role::ControlPlane) {
+            material.super_admin = self.super_admin()?;
+        }
+        Ok(Some((layout.files)(&material)?))
+    }
+
+    /// Everything that needs no key.
+    fn public_material(&self, node: Node) -> Result<Material, Failure> {
+        let cluster = self.repository.cluster(&self.cluster)?;
+        let mut bundles = BTreeMap::new();
+        let mut issuing_certificates = BTreeMap::new();
+        for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
+            let bundle = self.authorities(keyset)?;
+            if let (Some(first), true) = (bundle.first(), self.issuing(keyset).is_some()) {
+                issuing_certificates.insert(keyset, first.clone());
+            }
+            bundles.insert(keyset, bundle);
+        }
+        let mut certificates = BTreeMap::new();
+        for (place, vouched) in &self.repository.verified.current.paths {
+            if let (Place::NodeCert(at, name, profile), Vouch::Issued(_)) = (place, &vouched.vouch)
+                && *at == self.cluster
+                && *name == node.name
+            {
+                certificates.insert(*profile, pki::parse_pem(self.bytes(place), "CERTIFICATE")?);
+            }
+        }
+        let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
+        Ok(Material {
+            cluster: self.cluster.clone(),
+            config: self.config()?.clone(),
+            node,
+            bundles,
+            issuing_certificates,
+            certificates,
+            keys: BTreeMap::new(),
+            service_account_public: self.service_account_public()?,
+            service_account_private: None,
+            encryption: Vec::new(),
+            super_admin: None,
+            ca_keys: BTreeMap::new(),
+            groups: groups.into_iter().cloned().collect(),
+        })
+    }
+
+    fn bytes(&self, place: &Place) -> &'a [u8] {
+        self.repository.verified.tree.bytes(&place.to_string()).unwrap_or_default()
+    }
+
+    fn issuing(&self, keyset: Keyset) -> Option<Generation> {
+        let states = self.repository.verified.current.states.get(&(self.cluster.clone(), keyset))?;
+        crate::trust::phases::issuing(states).first().copied()
+    }
+
+    /// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the
+    /// CA and an API server writes with the first encryption key; then the others by number.
+    fn bundle(&self, keyset: Keyset) -> Vec<Generation> {
+        let states = self.repository.verified.current.states.get(&(self.cluster.clone(), keyset));
+        let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
+        let mut bundle: Vec<(bool, Generation)> =
+            trusted.map(|(generation, of)| (!of.contains(&State::Issuing), *generation)).collect();
+        bundle.sort();
+        bundle.into_iter().map(|(_, generation)| generation).collect()
+    }
+
+    fn authorities(&self, keyset: Keyset) -> Result<Vec<Vec<u8>>, Failure> {
+        let places = self.bundle(keyset).into_iter().map(|of| Place::Ca(self.cluster.clone(), keyset, of));
+        places.map(|place| Ok(pki::parse_pem(self.bytes(&place), "CERTIFICATE")?)).collect()
+    }
+
+    fn service_account_public(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        let bundle = self.bundle(Keyset::ServiceAccount).into_iter();
+        let places = bundle.map(|of| Place::ServiceAccount(self.cluster.clone(), of));
+        places.map(|place| Ok(pki::service_account_public(self.bytes(&place))?)).collect()
+    }
+
+    /// The sealed files behind a need. A keyset that the cluster does not have has none.
+    fn sealed_names(&self, node: &Node, need: Needed) -> Vec<SealedName> {
+        match need {
+            Needed::NodeBundle => vec![SealedName::Node(node.name.clone())],
+            Needed::Issuing(keyset) => {
+                self.issuing(keyset).map(|generation| SealedName::Keyset(keyset, generation)).into_iter().collect()
+            }
+            Needed::Bundle(keyset) => {
+                self.bundle(keyset).into_iter().map(|generation| SealedName::Keyset(keyset, generation)).collect()
+            }
+        }
+    }
+
+    /// Opens what is needed and puts it into the material.
+    fn fill(&mut self, material: &mut Material, need: Needed) -> Result<(), Failure> {
+        for name in self.sealed_names(&material.node, need) {
+            let place = Place::Sealed(self.cluster.clone(), name.clone());
+            if need == Needed::NodeBundle && !self.repository.verified.current.paths.contains_key(&place) {
+                let what = format!("node {} of cluster {} has no keys yet", material.node.name, self.cluster);
+                return Err(Failure::refused(what).help(Remedy::ClusterApply(self.cluster.clone())));
+            }
+            let keys = self.keys(&name)?;
+            match &name {
+                SealedName::Node(_) => {
+                    for key in keys {
+                        if let Some(profile) = Profile::parse(&key.name) {
+                            material.keys.insert(profile, private(key)?);
+                        }
+                    }
+                }
+                SealedName::Keyset(keyset, generation) => {
+                    for key in keys {
+                        match (keyset, &key.body) {
+                            (Keyset::ServiceAccount, _) => material.service_account_private = Some(private(key)?),
+                            (Keyset::Encryption, KeyBody::Symmetric { bytes, .. }) => {
+                                material.encryption.push((*generation, Secret::new(bytes.expose().to_vec())));
+                            }
+                            (keyset, KeyBody::Pkcs8(_)) if keyset.is_ca() => {
+                                material.ca_keys.insert(*keyset, private(key)?);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys in a sealed file, opened once.
+    fn keys(&mut self, name: &SealedName) -> Result<&[SealedKey], Failure> {
+        if !self.kept.contains_key(name) {
+            let place = Place::Sealed(self.cluster.clone(), name.clone());
+            let repository = self.repository;
+            let keys = secrets::open(repository, self.actor()?, &place)?;
+            self.opened.insert(name.to_string());
+            self.kept.insert(name.clone(), keys);
+        }
+        Ok(self.kept.get(name).map_or(&[][..], Vec::as_slice))
+    }
+
+    fn actor(&mut self) -> Result<&mut Actor, Failure> {
+        let actor = match self.actor.take() {
+            Some(actor) => actor,
+            None => self.session.actor(&self.repository.verified)?,
+        };
+        Ok(self.actor.insert(actor))
+    }
+
+    /// The exporter's own live break-glass certificate with its key, if both are there. The first `kubeadm init`
+    /// wants a super-admin.conf; a nameless one is never made (DESIGN 5).
+    fn super_admin(&mut self) -> Result<Option<(Vec<u8>, PrivateKey)>, Failure> {
+        let (repository, cluster) = (self.repository, self.cluster.clone());
+        let person = self.actor()?.name.clone();
+        let Some((place, facts)) = own_break_glass(&repository.verified, &cluster, &person, self.session.now) else {
+            return Ok(None);
+        };
+        let wanted = (Profile::BreakGlass, &facts.spki_id);
+        let Some(actor) = &mut self.actor else { return Ok(None) };
+        match own_keys::open(self.session, repository, actor, &cluster, wanted)? {
+            Some(key) => Ok(Some((pki::parse_pem(self.bytes(&place), "CERTIFICATE")?, key))),
+            None => {
+                self.session.notes.push(format!(
+                    "your break-glass certificate lives until {}, but its key is not on this machine, so \
+                     super-admin.conf is not filled with it",
+                    facts.not_after
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    /// One keyset of the whole cluster; its private key only with `--with-ca-keys`.
+    fn keyset(&mut self, layout: &Layout, keyset: Keyset) -> Result<Option<Exported>, Failure> {
+        if layout.name != pem::LAYOUT.name {
+            return Err(Failure::usage(format!("--keyset is for the layout pem; {} is for nodes", layout.name)));
+        }
+        if !self.repository.cluster(&self.cluster)?.keysets.contains_key(&keyset) && !keyset.is_symmetric() {
+            let what = format!("cluster {} has no keyset {keyset}", self.cluster);
+            return Err(Failure::usage(what).help(Remedy::Kluis(format!("cluster show {}", self.cluster))));
+        }
+        let issuing = self.issuing(keyset).map(|generation| SealedName::Keyset(keyset, generation));
+        let mut key = None;
+        if let (Some(name), true, false) = (&issuing, self.with_ca_keys, keyset.is_symmetric()) {
+            if self.session.settings.dry_run {
+                self.opened.insert(name.to_string());
+            } else {
+                key = self.keys(name)?.first().map(private).transpose()?;
+            }
+        }
+        if self.session.settings.dry_run {
+            return Ok(None);
+        }
+        let parts = if keyset.is_ca() {
+            let bundle = self.authorities(keyset)?;
+            let issuing = bundle.first().filter(|_| issuing.is_some()).cloned().unwrap_or_default();
+            KeysetParts::Authority { bundle, issuing, key }
+        } else {
+            KeysetParts::KeyPair { public: self.service_account_public()?, key }
+        };
+        Ok(Some(pem::keyset(&self.cluster, keyset, &parts)?))
+    }
+}
+
+/// The private key of an asymmetric secret.
+fn private(key: &SealedKey) -> Result<PrivateKey, Failure> {
+    match &key.body {
+        KeyBody::Pkcs8(der) => Ok(PrivateKey::from_pkcs8(der)?),
+        KeyBody::Symmetric { .. } => Err(Failure::refused(format!("{} is no private key", key.name))),
+    }
+}
+
+fn inside_git(dir: &Path, git: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} is inside the git repository {}: an exported key that is committed is a leaked key; export elsewhere",
+        dir.display(),
+        git.display()
+    ))
+}
+
+/// What the person can mend by another `--out` is their call's fault; the rest is the disk's.
+fn on_disk(error: crate::disk::DiskError, dir: &Path) -> Failure {
+    use crate::disk::DiskError;
+    match error {
+        DiskError::InsideGit { git, .. } => inside_git(dir, &git),
+        DiskError::ForeignFile { path } => Failure::usage(format!(
+            "{} is not of this export, so {} is left alone; export to a new or empty folder",
+            path.display(),
+            dir.display()
+        )),
+        other => other.into(),
+    }
+}

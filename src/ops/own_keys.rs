@@ -1,0 +1,71 @@
+//! A person's own keys: the private keys of their client and break-glass certificates. They never enter the
+//! repository; each lies in the state folder, sealed to its owner's OpenPGP keys and named by its SPKI hash
+//! (FORMAT 11), in the plaintext of FORMAT 9 with the header name `person.NAME` and one key, named by its profile.
+
+use std::path::PathBuf;
+
+use super::failure::Failure;
+use super::session::{Actor, Repository, Session};
+use crate::model::{ClusterName, Digest, Fingerprint, Generation, PersonName, Profile, Remedy};
+use crate::openpgp::Certificate;
+use crate::pki::PrivateKey;
+use crate::seal::{self, Header, KeyBody, SealedKey};
+use crate::trust::{Cluster, Epoch, Verified};
+
+/// The largest file that is read: as any sealed file.
+const LARGEST: u64 = 256 << 10;
+
+/// Where the key with this SPKI hash lies.
+pub fn path(session: &Session, spki: &Digest) -> Result<PathBuf, Failure> {
+    Ok(session.settings.state_dir()?.join("keys").join(format!("{spki}.asc")))
+}
+
+fn header(epoch: &Epoch, cluster: &Cluster, person: &PersonName) -> Header {
+    let name = format!("person.{person}");
+    Header { repo: epoch.repo, cluster: cluster.id, name, generation: Generation::FIRST }
+}
+
+/// The person's encryption keys that the latest epoch lists, with the certificate that it pins.
+fn listed<'a>(verified: &'a Verified, person: &PersonName) -> Vec<(&'a Certificate, &'a Fingerprint)> {
+    let latest = verified.chain.latest().and_then(|latest| latest.epoch.persons.get(person));
+    let Some(listed) = latest else { return Vec::new() };
+    let Some(certificate) = verified.chain.certificate(&listed.cert_sha256) else { return Vec::new() };
+    listed.encrypt.iter().map(|key| (certificate, key)).collect()
+}
+
+/// Seals a new key of `person` to themself alone. Returns where it belongs and the bytes; writing is the caller's,
+/// once the certificate is on record.
+pub fn seal(
+    session: &Session,
+    repository: &Repository,
+    cluster: &ClusterName,
+    person: &PersonName,
+    (profile, key): (Profile, &PrivateKey),
+) -> Result<(PathBuf, Vec<u8>), Failure> {
+    let header = header(repository.epoch()?, repository.cluster(cluster)?, person);
+    let keys = [SealedKey { name: profile.to_string(), body: KeyBody::Pkcs8(key.to_pkcs8()) }];
+    let bytes = seal::seal(&header, &keys, &listed(&repository.verified, person))?;
+    Ok((path(session, &key.spki_id())?, bytes))
+}
+
+/// Opens the actor's own key with this SPKI hash: one private-key operation. `None` if it is not on this machine.
+pub fn open(
+    session: &Session,
+    repository: &Repository,
+    actor: &mut Actor,
+    cluster: &ClusterName,
+    (profile, spki): (Profile, &Digest),
+) -> Result<Option<PrivateKey>, Failure> {
+    let path = path(session, spki)?;
+    let Some(bytes) = crate::disk::read_capped(&path, LARGEST)? else { return Ok(None) };
+    let header = header(repository.epoch()?, repository.cluster(cluster)?, &actor.name);
+    let candidates = listed(&repository.verified, &actor.name);
+    let ids = [(profile.to_string(), *spki)];
+    actor.keys.explain(&format!("kluis: open your own {profile} key of cluster {cluster}"));
+    let opened = seal::open(&mut actor.keys, &bytes, &candidates, &header, &ids);
+    let opened = opened.map_err(|fault| Failure::from(fault).at(&path.display().to_string()).help(Remedy::Doctor))?;
+    match opened.into_iter().next().map(|key| key.body) {
+        Some(KeyBody::Pkcs8(der)) => Ok(Some(PrivateKey::from_pkcs8(&der)?)),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,293 @@
+//! `status`: what there is, what is under way, what ends next. Reads what verifying found; judges nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::session::{Gate, Repository, Session};
+use super::verify::Waiting;
+use crate::model::{ClusterName, Digest, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, State, Time};
+use crate::trust::current::Vouch;
+use crate::trust::owed::due_recipients;
+use crate::trust::record::Issued;
+use crate::trust::{Cluster, Epoch, Verified, requests};
+
+/// How many of the next ends are listed.
+const NEXT: usize = 5;
+
+/// What there is; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The repository's id.
+    pub repo: Option<HexId<32>>,
+    /// The latest valid epoch.
+    pub epoch: Option<EpochStatus>,
+    /// The epoch that lacks signatures, if there is one. While there is one, the clusters are not judged.
+    pub draft: Option<Waiting>,
+    /// How many records the log has.
+    pub records: usize,
+    /// The clusters, by name.
+    pub clusters: Vec<ClusterStatus>,
+    /// What ends next, the soonest first; at most five.
+    pub next: Vec<End>,
+}
+
+/// The latest valid epoch.
+#[derive(Debug, Serialize)]
+pub struct EpochStatus {
+    /// Its number.
+    pub number: u32,
+    /// When it was made.
+    pub created: Time,
+    /// When issuing begins to ask for `--accept-stale`.
+    pub expires: Time,
+    /// How many persons it lists.
+    pub persons: usize,
+    /// How many of them must sign the next one.
+    pub threshold: u32,
+}
+
+/// One cluster.
+#[derive(Debug, Serialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: ClusterName,
+    /// The API endpoint.
+    pub api: String,
+    /// Whether it is retired.
+    pub retired: bool,
+    /// How many nodes cluster.toml has; none where it was not judged.
+    pub nodes: Option<usize>,
+    /// The generation of each keyset that issues.
+    pub issuing: BTreeMap<&'static str, Generation>,
+    /// Keysets of which more than one generation is about: their rotation is under way.
+    pub rotations: BTreeMap<&'static str, BTreeMap<String, State>>,
+    /// Live certificates for `system:masters`, replaced ones too.
+    pub break_glass: Vec<BreakGlass>,
+    /// Requests that wait for an issuer.
+    pub requests: Vec<PendingRequest>,
+    /// How many sealed files are not sealed to exactly the right people.
+    pub to_reseal: usize,
+    /// What ends next.
+    pub next: Option<End>,
+}
+
+/// A live certificate for `system:masters`.
+#[derive(Debug, Serialize)]
+pub struct BreakGlass {
+    /// Whose it is.
+    pub person: PersonName,
+    /// Its serial number.
+    pub serial: String,
+    /// When it ends.
+    pub not_after: Time,
+}
+
+/// A request that waits.
+#[derive(Debug, Serialize)]
+pub struct PendingRequest {
+    /// The first 16 digits of its hash.
+    pub request: String,
+    /// Who asks.
+    pub person: PersonName,
+    /// For what.
+    pub profile: String,
+    /// With which groups.
+    pub groups: BTreeSet<String>,
+    /// When it can no longer be approved.
+    pub expires: Time,
+}
+
+/// Something that ends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct End {
+    /// When.
+    pub at: Time,
+    /// What: a path, or a person's key.
+    pub what: String,
+}
+
+/// Reads the status. Works on any tree, and says less of an invalid one.
+pub fn status(session: &mut Session) -> Result<(Status, Vec<Finding>), Failure> {
+    let repository = session.open(&Gate::Anything)?;
+    let status = of(&repository, session.now);
+    Ok((status, repository.verified.findings))
+}
+
+fn of(repository: &Repository, now: Time) -> Status {
+    let verified = &repository.verified;
+    let latest = verified.chain.latest().map(|latest| &latest.epoch);
+    let clusters: Vec<ClusterStatus> = latest
+        .into_iter()
+        .flat_map(|epoch| epoch.clusters.iter().map(move |(name, cluster)| (epoch, name, cluster)))
+        .map(|(epoch, name, cluster)| of_cluster(verified, epoch, name, cluster, now))
+        .collect();
+    let mut next: Vec<End> = latest.map(|epoch| trust_ends(verified, epoch)).unwrap_or_default();
+    for (name, cluster) in latest.into_iter().flat_map(|epoch| &epoch.clusters) {
+        next.extend(cluster_ends(verified, name, cluster));
+    }
+    next.sort();
+    next.truncate(NEXT);
+    Status {
+        repo: verified.chain.all().first().map(|first| first.epoch.repo),
+        epoch: latest.map(|epoch| EpochStatus {
+            number: epoch.number,
+            created: epoch.created,
+            expires: epoch.expires,
+            persons: epoch.persons.len(),
+            threshold: epoch.threshold.trust,
+        }),
+        draft: Waiting::of(verified),
+        records: verified.log.records.len(),
+        clusters,
+        next,
+    }
+}
+
+fn of_cluster(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &Cluster, now: Time) -> ClusterStatus {
+    let (issuing, rotations) = keysets(verified, name);
+    ClusterStatus {
+        name: name.clone(),
+        api: cluster.api.clone(),
+        retired: cluster.retired,
+        nodes: verified.current.configs.get(name).map(|config| config.nodes.len()),
+        issuing,
+        rotations,
+        break_glass: break_glass(verified, name, now),
+        requests: pending(verified, epoch, name, now),
+        to_reseal: if cluster.retired { 0 } else { to_reseal(verified, epoch, name, cluster) },
+        next: cluster_ends(verified, name, cluster).into_iter().min(),
+    }
+}
+
+type Rotations = BTreeMap<&'static str, BTreeMap<String, State>>;
+
+/// What issues, and what more than one generation of a keyset is about.
+fn keysets(verified: &Verified, name: &ClusterName) -> (BTreeMap<&'static str, Generation>, Rotations) {
+    let mut issuing = BTreeMap::new();
+    let mut rotations = BTreeMap::new();
+    for ((_, keyset), states) in verified.current.states.iter().filter(|((cluster, _), _)| cluster == name) {
+        if let Some(generation) = crate::trust::phases::issuing(states).first() {
+            issuing.insert(keyset.as_str(), *generation);
+        }
+        let about: BTreeMap<String, State> = states
+            .iter()
+            .filter_map(|(generation, states)| Some((generation.to_string(), *states.iter().next()?)))
+            .filter(|(_, state)| *state != State::Distrusted)
+            .collect();
+        if about.len() > 1 {
+            rotations.insert(keyset.as_str(), about);
+        }
+    }
+    (issuing, rotations)
+}
+
+/// Everything that was ever issued for a path and that counts: a replaced certificate is as good as its
+/// successor to whoever has kept it.
+fn live(verified: &Verified, name: &ClusterName, now: Time) -> Vec<(PersonName, Issued)> {
+    let mut live = Vec::new();
+    for (place, said) in &verified.current.history {
+        let Place::PersonCert(cluster, person, _) = place else { continue };
+        for vouched in said.iter().filter(|_| cluster == name) {
+            match &vouched.vouch {
+                Vouch::Issued(entry) if entry.not_after > now => live.push((person.clone(), entry.clone())),
+                _ => {}
+            }
+        }
+    }
+    live
+}
+
+fn break_glass(verified: &Verified, name: &ClusterName, now: Time) -> Vec<BreakGlass> {
+    let live = live(verified, name, now).into_iter().filter(|(_, entry)| entry.is_break_glass());
+    let mut found: Vec<BreakGlass> =
+        live.map(|(person, entry)| BreakGlass { person, serial: entry.serial, not_after: entry.not_after }).collect();
+    found.sort_by(|a, b| (a.not_after, &a.person).cmp(&(b.not_after, &b.person)));
+    found
+}
+
+fn pending(verified: &Verified, epoch: &Epoch, name: &ClusterName, now: Time) -> Vec<PendingRequest> {
+    let records = || verified.log.counted().map(|(_, logged)| &logged.record);
+    let used: BTreeSet<Digest> =
+        records().flat_map(|record| &record.issued).filter_map(|entry| entry.request).collect();
+    let denied: BTreeSet<Digest> = records().flat_map(|record| &record.deny).map(|entry| entry.request).collect();
+    let mut found = Vec::new();
+    for filed in verified.requests.all().filter(|filed| filed.cluster == *name) {
+        let Ok(request) = &filed.request else { continue };
+        let done = used.contains(&filed.sha256) || denied.contains(&filed.sha256);
+        if done || request.expires <= now || requests::judge(filed, epoch).is_err() {
+            continue;
+        }
+        found.push(PendingRequest {
+            request: filed.sha256.h16(),
+            person: request.person.clone(),
+            profile: request.profile.to_string(),
+            groups: request.groups.clone(),
+            expires: request.expires,
+        });
+    }
+    found
+}
+
+fn to_reseal(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &Cluster) -> usize {
+    let due = due_recipients(cluster, epoch);
+    let current = verified.current.paths.values().filter_map(|vouched| match &vouched.vouch {
+        Vouch::Sealed(entry) if entry.cluster == *name => Some(entry),
+        _ => None,
+    });
+    current.filter(|entry| entry.recipients != due).count()
+}
+
+/// When the epoch and its persons' keys end.
+fn trust_ends(verified: &Verified, epoch: &Epoch) -> Vec<End> {
+    let mut ends = vec![End { at: epoch.expires, what: format!("epoch {}", epoch.number) }];
+    for (name, person) in &epoch.persons {
+        let Some(certificate) = verified.chain.certificate(&person.cert_sha256) else { continue };
+        let keys: BTreeSet<_> = person.sign.iter().chain(&person.encrypt).collect();
+        let lives = keys.into_iter().filter_map(|key| Some((key, certificate.life(key)?.1?)));
+        ends.extend(lives.map(|(key, at)| End { at, what: format!("OpenPGP key {} of {name}", key.key_id()) }));
+    }
+    ends
+}
+
+/// When the CA certificates and the nodes' leaf certificates end. People's are short-lived on purpose.
+fn cluster_ends(verified: &Verified, name: &ClusterName, cluster: &Cluster) -> Vec<End> {
+    if cluster.retired {
+        return Vec::new();
+    }
+    let mut ends = Vec::new();
+    for (place, facts) in &verified.current.leaves {
+        if matches!(place, Place::NodeCert(at, ..) if at == name) {
+            ends.push(End { at: facts.not_after, what: place.to_string() });
+        }
+    }
+    for keyset in cluster.keysets.keys().filter(|keyset| keyset.is_ca()) {
+        for (generation, sha256) in cluster.generations(*keyset) {
+            if let (Some(facts), false) =
+                (verified.authorities.get(&sha256), is_distrusted(verified, name, *keyset, generation))
+            {
+                let place = Place::Ca(name.clone(), *keyset, generation);
+                ends.push(End { at: facts.not_after, what: place.to_string() });
+            }
+        }
+    }
+    ends
+}
+
+fn is_distrusted(verified: &Verified, name: &ClusterName, keyset: Keyset, generation: Generation) -> bool {
+    let states = verified.current.states.get(&(name.clone(), keyset)).and_then(|states| states.get(&generation));
+    states.is_some_and(|states| states.contains(&State::Distrusted))
+}
+
+/// The actor's live break-glass certificate of a cluster: the current one at its place.
+pub fn own_break_glass<'a>(
+    verified: &'a Verified,
+    cluster: &ClusterName,
+    person: &PersonName,
+    now: Time,
+) -> Option<(Place, &'a crate::pki::Facts)> {
+    let place = Place::PersonCert(cluster.clone(), person.clone(), Profile::BreakGlass);
+    let facts = verified.current.leaves.get(&place)?;
+    (facts.not_before <= now && now < facts.not_after).then_some((place, facts))
+}
