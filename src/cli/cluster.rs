@@ -1,8 +1,373 @@
-//! STUB
-use super::{Answer, Global};
-use crate::ops::{Failure, Session};
-/// Stub
+//! `cluster`: clusters, made, listed, shown and brought in line. Owns the words and flags; the rest is
+//! `ops::cluster`'s.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Answer, Global, Report};
+use crate::model::{
+    Algorithm, Cidr, ClusterName, Distribution, Endpoint, Host, KubernetesVersion, PersonName, displayed,
+};
+use crate::ops::cluster::apply::{self, Applied};
+use crate::ops::cluster::new::{self, NewCluster, Wanted};
+use crate::ops::cluster::template::{self, Description, NodeWords};
+use crate::ops::cluster::view::{self, ClusterList, ClusterPage};
+use crate::ops::{Failure, Gate, Session, names};
+
+/// Make, list, show clusters, and bring their certificates in line with cluster.toml
 #[derive(Debug, clap::Args)]
-pub struct Args {}
-pub fn name(_args: &Args) -> String { "cluster".to_owned() }
-pub fn run(_args: &Args, _global: &Global, _session: &mut Session) -> Result<Answer, Failure> { todo!() }
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a cluster: authorities, keys and every certificate, sealed; drafts the epoch that lists them
+    #[command(after_help = "EXAMPLES
+  kluis cluster new prod --endpoint https://api.prod.example.org:6443 --kubernetes 1.36 \\
+      --node cp-1=10.0.0.11,cp-1.example.org:control-plane,etcd --node w-1=10.0.0.21:worker
+  kluis cluster new prod --endpoint https://api.prod.example.org:6443 --kubernetes 1.36 \\
+      --keyholder alice --keyholder bob --issuer alice --super-admin
+  kluis cluster new prod --from prod.toml --yes
+
+Asks before it acts. Two signatures, and nothing is opened. Where the next epoch takes more signatures than
+yours, the others run `kluis trust sign`.")]
+    New(Box<NewArgs>),
+    /// List the clusters
+    #[command(after_help = "EXAMPLES\n  kluis cluster list\n  kluis cluster list -o json")]
+    List,
+    /// Show one cluster: nodes, keysets, who can open and issue, certificates
+    #[command(after_help = "EXAMPLES\n  kluis cluster show prod\n  kluis cluster show -c prod -o json")]
+    Show {
+        /// The cluster, also as -c
+        #[arg(value_name = "NAME")]
+        name: Option<ClusterName>,
+    },
+    /// Bring certificates in line with cluster.toml, edited or not
+    #[command(after_help = "EXAMPLES
+  kluis cluster apply -c prod --dry-run
+  kluis cluster apply -c prod
+  kluis cluster apply --all-clusters --yes
+
+Edit clusters/NAME/cluster.toml first; the edited file goes into the same commit. Issues what is newly asked
+for, with new keys, and removes what belongs to no node any more. Asks before it acts.")]
+    Apply,
+}
+
+#[derive(Debug, clap::Args)]
+struct NewArgs {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: ClusterName,
+    /// Take this cluster.toml instead of the flags that describe the cluster
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "endpoint", "kubernetes", "node", "distribution", "algorithm", "service_cidr", "dns_domain", "extra_san",
+        "name_constraints",
+    ])]
+    from: Option<PathBuf>,
+    /// Where clients reach its API: https://HOST[:PORT]
+    #[arg(long, value_name = "URL", value_parser = Endpoint::parse, required_unless_present = "from")]
+    endpoint: Option<Endpoint>,
+    /// Its version of Kubernetes: 1.N or 1.N.P
+    #[arg(long, value_name = "VERSION", value_parser = kubernetes, required_unless_present = "from")]
+    kubernetes: Option<KubernetesVersion>,
+    /// A node: NAME=ADDRESS[,ADDRESS...]:ROLE[,ROLE...] (repeatable)
+    #[arg(long, value_name = "NODE")]
+    node: Vec<NodeWords>,
+    /// Its distribution
+    #[arg(long, value_name = "NAME", value_parser = distribution, default_value = "kubeadm")]
+    distribution: Distribution,
+    /// The algorithm of its keys: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096
+    #[arg(long, value_name = "NAME", default_value = "ecdsa-p256")]
+    algorithm: Algorithm,
+    /// A range of service addresses (twice for dual stack); 10.96.0.0/12 if left out
+    #[arg(long, value_name = "CIDR", value_parser = Cidr::parse)]
+    service_cidr: Vec<Cidr>,
+    /// The DNS domain of its services
+    #[arg(long, value_name = "DOMAIN", value_parser = Host::parse, default_value = "cluster.local")]
+    dns_domain: Host,
+    /// One more name or address in the API server's certificate (repeatable)
+    #[arg(long, value_name = "HOST", value_parser = Host::parse)]
+    extra_san: Vec<Host>,
+    /// Make CA certificates that are good for the names of this cluster alone
+    #[arg(long)]
+    name_constraints: bool,
+    /// To whom its private keys are sealed (repeatable); you if left out
+    #[arg(long, value_name = "PERSON")]
+    keyholder: Vec<PersonName>,
+    /// Who may issue for it (repeatable); you if left out
+    #[arg(long, value_name = "PERSON")]
+    issuer: Vec<PersonName>,
+    /// Issue your own break-glass certificate too (system:masters, short-lived), which a first kubeadm init needs
+    #[arg(long)]
+    super_admin: bool,
+    /// Why the break-glass certificate is needed
+    #[arg(long, value_name = "TEXT", requires = "super_admin")]
+    reason: Option<String>,
+}
+
+fn kubernetes(text: &str) -> Result<KubernetesVersion, String> {
+    KubernetesVersion::parse(text).ok_or_else(|| "a version looks like 1.36 or 1.36.3".to_owned())
+}
+
+fn distribution(text: &str) -> Result<Distribution, String> {
+    use Distribution::{K0s, K3s, Kubeadm, Rke2, Talos};
+    let known = [Kubeadm, K3s, Rke2, K0s, Talos];
+    let names = || known.map(Distribution::as_str).join(", ");
+    known.into_iter().find(|one| one.as_str() == text).ok_or_else(|| format!("there are {}", names()))
+}
+
+impl NewArgs {
+    fn wanted(&self) -> Result<Wanted, Failure> {
+        let text = match (&self.from, &self.endpoint, self.kubernetes) {
+            (Some(path), _, _) => read(path)?,
+            (None, Some(endpoint), Some(kubernetes)) => {
+                template::render(&self.name, &self.description(endpoint, kubernetes)?)
+            }
+            _ => return Err(Failure::usage("say --endpoint and --kubernetes, or --from FILE")),
+        };
+        Ok(Wanted {
+            name: self.name.clone(),
+            text,
+            keyholders: self.keyholder.iter().cloned().collect(),
+            issuers: self.issuer.iter().cloned().collect(),
+            super_admin: self.super_admin.then(|| self.reason.clone()),
+        })
+    }
+
+    fn description(&self, endpoint: &Endpoint, kubernetes: KubernetesVersion) -> Result<Description, Failure> {
+        let standard = || Cidr::parse("10.96.0.0/12").map_err(Failure::usage);
+        let service_cidrs = match self.service_cidr.as_slice() {
+            [] => vec![standard()?],
+            given => given.to_vec(),
+        };
+        Ok(Description {
+            distribution: self.distribution,
+            kubernetes,
+            endpoint: endpoint.clone(),
+            dns_domain: self.dns_domain.clone(),
+            service_cidrs,
+            extra_sans: self.extra_san.clone(),
+            algorithm: self.algorithm,
+            name_constraints: self.name_constraints,
+            nodes: self.node.clone(),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let bytes = crate::disk::read_capped(path, 256 << 10)?;
+    let bytes = bytes.ok_or_else(|| Failure::usage(format!("{shown} is not there")))?;
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))
+}
+
+/// The command's name in reports.
+pub fn name(args: &Args) -> String {
+    let action = match args.action {
+        Action::New(_) => "new",
+        Action::List => "list",
+        Action::Show { .. } => "show",
+        Action::Apply => "apply",
+    };
+    format!("cluster {action}")
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    match &args.action {
+        Action::New(new) => {
+            global.refuse_at()?;
+            let made = new::new(session, &new.wanted()?)?;
+            let owed = made.written.findings.clone();
+            Ok(Answer::written(made, &owed))
+        }
+        Action::List => {
+            let repository = session.open(&Gate::Valid)?;
+            Ok(Answer::fine(view::list(&repository)?))
+        }
+        Action::Show { name } => {
+            let repository = session.open(&Gate::Valid)?;
+            let name = match name {
+                Some(name) => name.clone(),
+                None => global.one_cluster(&repository)?,
+            };
+            Ok(Answer::fine(view::show(&repository, &name)?))
+        }
+        Action::Apply => {
+            global.refuse_at()?;
+            let clusters = clusters(global, session)?;
+            let applied = apply::apply(session, &clusters)?;
+            let owed = applied.written.findings.clone();
+            Ok(Answer::written(applied, &owed))
+        }
+    }
+}
+
+/// Which clusters to apply, found before verifying decides: an edited cluster.toml is an error until it is known
+/// that it is about to be applied.
+fn clusters(global: &Global, session: &mut Session) -> Result<Vec<ClusterName>, Failure> {
+    let repository = session.open(&Gate::Anything)?;
+    let mut clusters = global.clusters(&repository)?;
+    if global.named_clusters().is_empty() && clusters.len() > 1 {
+        let epoch = repository.epoch()?;
+        clusters.retain(|name| epoch.clusters.get(name).is_some_and(|cluster| !cluster.retired));
+    }
+    clusters.sort();
+    clusters.dedup();
+    Ok(clusters)
+}
+
+impl Report for NewCluster {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let verb = if self.written.dry_run { "Would make" } else { "Made" };
+        writeln!(out, "{verb} cluster {} (kubeadm {}, {})", self.cluster, self.kubernetes, self.endpoint)?;
+        for made in &self.keysets {
+            let end = made.not_after.map(|end| format!("  until {end}")).unwrap_or_default();
+            let hash = made.sha256.map(|sha256| format!("  {}", sha256.h16())).unwrap_or_default();
+            writeln!(out, "  {:<16} {}{hash}{end}", made.keyset, made.generation)?;
+        }
+        for node in &self.nodes {
+            let (name, roles, count) = (&node.name, node.roles.join(", "), node.certificates.len());
+            writeln!(out, "  node {name} ({roles}): {count} certificates")?;
+        }
+        writeln!(out, "  sealed to  {}", names(&self.keyholders))?;
+        writeln!(out, "  issuers    {}", names(&self.issuers))?;
+        if let Some(own) = &self.break_glass {
+            writeln!(out, "\nBREAK-GLASS  {} is system:masters until {}", own.person, own.not_after)?;
+            writeln!(out, "  because  {}", displayed(&own.reason))?;
+            writeln!(out, "  No binding can take it back; it is on record, and `kluis status` shows it until it ends.")?;
+            if let Some(key) = &own.key {
+                writeln!(out, "  its key  {} (sealed to you; not in the repository)", displayed(key))?;
+            }
+        }
+        if self.written.dry_run {
+            return Ok(());
+        }
+        write_written(out, &self.written)?;
+        match (self.written.missing_signatures.as_slice(), self.nodes.first()) {
+            ([], Some(node)) => {
+                writeln!(out, "next: kluis export kubeadm -c {} --node {} --out DIR", self.cluster, node.name)
+            }
+            ([], None) => writeln!(
+                out,
+                "next: add nodes to clusters/{0}/cluster.toml, then kluis cluster apply -c {0}",
+                self.cluster
+            ),
+            (missing, _) => writeln!(out, "next: {} must run kluis trust sign", names(missing)),
+        }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// Says which epoch and record were written.
+fn write_written(out: &mut dyn Write, written: &crate::ops::Written) -> io::Result<()> {
+    if let Some(epoch) = written.epoch {
+        let counts = if written.missing_signatures.is_empty() { "counts" } else { "waits for signatures" };
+        writeln!(out, "\nepoch {epoch} {counts}")?;
+    }
+    if let Some(record) = &written.record {
+        writeln!(out, "record {}", record.h16())?;
+    }
+    Ok(())
+}
+
+impl Report for ClusterList {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.clusters.is_empty() {
+            return writeln!(out, "no cluster yet: kluis cluster new NAME --help");
+        }
+        let width = self.clusters.iter().map(|line| line.name.as_str().len()).max().unwrap_or(0);
+        for line in &self.clusters {
+            let end = line.ends.map(|end| format!("first end {end}")).unwrap_or_default();
+            let state = if line.retired { "retired" } else { end.as_str() };
+            let kind = [&line.distribution, &line.kubernetes].map(|part| part.as_deref().unwrap_or("?"));
+            writeln!(out, "{:<width$}  {:<14} {:>3} nodes  {state}", line.name, kind.join(" "), line.nodes)?;
+            writeln!(out, "{:<width$}  {}", "", displayed(&line.endpoint))?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for ClusterPage {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let kind = [&self.distribution, &self.kubernetes].map(|part| part.as_deref().unwrap_or("?")).join(" ");
+        writeln!(out, "cluster {} ({kind})", self.name)?;
+        writeln!(out, "  endpoint    {}", displayed(&self.endpoint))?;
+        writeln!(out, "  id          {}", self.id)?;
+        if self.retired {
+            writeln!(out, "  retired     nothing is issued any more")?;
+        }
+        writeln!(out, "  keyholders  {}", names(&self.keyholders))?;
+        writeln!(out, "  issuers     {}", names(&self.issuers))?;
+        for (person, groups) in &self.groups {
+            let groups = groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            writeln!(out, "  may ask     {person}: {}", displayed(&groups))?;
+        }
+        writeln!(out, "\nkeysets")?;
+        for key in &self.keysets {
+            let state = key.state.map_or("?", |state| state.as_str());
+            let end = key.not_after.map(|end| format!("until {end}")).unwrap_or_default();
+            let hash = key.sha256.map(|sha256| sha256.h16()).unwrap_or_default();
+            writeln!(out, "  {:<16} {:<4} {state:<10} {hash}  {end}", key.keyset, key.generation.to_string())?;
+        }
+        for node in &self.nodes {
+            writeln!(out, "\nnode {} ({})  {}", node.name, node.roles.join(", "), node.addresses.join(" "))?;
+            for (profile, end) in &node.certificates {
+                writeln!(out, "  {profile:<26} until {end}")?;
+            }
+            for profile in &node.missing {
+                writeln!(out, "  {profile:<26} missing: kluis cluster apply -c {}", self.name)?;
+            }
+        }
+        if !self.people.is_empty() {
+            writeln!(out, "\npeople")?;
+        }
+        for one in &self.people {
+            writeln!(out, "  {:<26} until {}", format!("{} {}", one.person, one.profile), one.not_after)?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Applied {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.clusters.is_empty() {
+            return writeln!(out, "nothing to do: certificates are as cluster.toml asks for");
+        }
+        if self.written.dry_run {
+            writeln!(out, "Would do this:")?;
+        }
+        for line in self.clusters.iter().flat_map(apply::lines) {
+            writeln!(out, "{line}")?;
+        }
+        if self.written.dry_run {
+            return Ok(());
+        }
+        write_written(out, &self.written)?;
+        if !self.written.missing_signatures.is_empty() {
+            writeln!(out, "next: {} must run kluis trust sign", names(&self.written.missing_signatures))?;
+        } else if self.clusters.iter().any(|change| !change.issue.is_empty()) {
+            writeln!(out, "next: export the nodes whose certificates changed: kluis export kubeadm --help")?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}

@@ -1,8 +1,78 @@
-//! STUB
-use super::{Answer, Global};
-use crate::ops::{Failure, Session};
-/// Stub
+//! `reseal`: seals again what is not sealed to the right people. Owns the words; the rest is `ops::reseal`'s.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Answer, Global, Report};
+use crate::ops::reseal::{self, ResealReport};
+use crate::ops::{Failure, Gate, Session};
+use crate::trust::record::Recipient;
+
+/// Re-encrypt what is not sealed to exactly the right people
+///
+/// Works on all clusters unless -c names some. All or nothing: one record and one signature, and one opening a
+/// file. Who could open a file once may have kept what was in it: taking that back takes new keys.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES
+  kluis reseal --dry-run
+  kluis reseal
+  kluis reseal -c prod")]
 pub struct Args {}
-pub fn name(_args: &Args) -> String { "reseal".to_owned() }
-pub fn run(_args: &Args, _global: &Global, _session: &mut Session) -> Result<Answer, Failure> { todo!() }
+
+/// The command's name in reports.
+pub fn name(_args: &Args) -> String {
+    "reseal".to_owned()
+}
+
+/// Seals again.
+pub fn run(_args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    global.refuse_at()?;
+    let mut repository = session.open(&Gate::Conflicts)?;
+    let named = !global.named_clusters().is_empty();
+    let clusters = match named {
+        true => global.clusters(&repository)?,
+        false => repository.epoch()?.clusters.keys().cloned().collect(),
+    };
+    let report = reseal::reseal(session, &mut repository, &clusters, named)?;
+    let owed = report.written.findings.clone();
+    Ok(Answer::written(report, &owed))
+}
+
+fn people(recipients: &[Recipient]) -> String {
+    recipients.iter().map(|one| format!("{} ({})", one.person, one.key)).collect::<Vec<_>>().join(", ")
+}
+
+impl Report for ResealReport {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.resealed.is_empty() {
+            return writeln!(out, "nothing to do: everything is sealed to exactly the right people");
+        }
+        let verb = if self.written.dry_run { "Would seal" } else { "Sealed" };
+        let what = if self.resealed.len() == 1 { "file" } else { "files" };
+        writeln!(out, "{verb} {} {what} again", self.resealed.len())?;
+        let mut shown = None;
+        for file in &self.resealed {
+            // A newcomer gets many files at once: their keys are named once, not a thousand times.
+            let difference = (&file.added, &file.removed);
+            if shown != Some(difference) {
+                if !file.added.is_empty() {
+                    writeln!(out, "now also to {}", people(&file.added))?;
+                }
+                if !file.removed.is_empty() {
+                    writeln!(out, "no longer to {}", people(&file.removed))?;
+                }
+                shown = Some(difference);
+            }
+            writeln!(out, "  {}", file.path)?;
+        }
+        match &self.written.record {
+            Some(record) => writeln!(out, "record {}", record.h16()),
+            None => Ok(()),
+        }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}

@@ -1,16 +1,20 @@
 //! Use cases: the only place that joins work tree, trust, sealing, X.509 and exports. One file a family of
 //! commands. Returns values; never prints and never asks but through the session.
 
+pub mod cert;
+pub mod cluster;
 pub mod demo;
 pub mod doctor;
 mod draft;
 pub mod export;
 mod failure;
+mod issuing;
 pub mod man;
 pub mod open;
 pub mod own_keys;
 mod pinning;
 mod plan;
+pub mod reseal;
 mod secrets;
 mod session;
 pub mod status;

@@ -2,7 +2,7 @@
 //! repository; each lies in the state folder, sealed to its owner's OpenPGP keys and named by its SPKI hash
 //! (FORMAT 11), in the plaintext of FORMAT 9 with the header name `person.NAME` and one key, named by its profile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
@@ -33,19 +33,42 @@ fn listed<'a>(verified: &'a Verified, person: &PersonName) -> Vec<(&'a Certifica
     listed.encrypt.iter().map(|key| (certificate, key)).collect()
 }
 
-/// Seals a new key of `person` to themself alone. Returns where it belongs and the bytes; writing is the caller's,
-/// once the certificate is on record.
+/// Seals a new key of `person` for `cluster` of `epoch`, which may be a draft, to themself alone, under the keys
+/// that the latest valid epoch lists. Returns where it belongs and the bytes.
 pub fn seal(
     session: &Session,
-    repository: &Repository,
-    cluster: &ClusterName,
+    verified: &Verified,
+    (epoch, cluster): (&Epoch, &Cluster),
     person: &PersonName,
     (profile, key): (Profile, &PrivateKey),
-) -> Result<(PathBuf, Vec<u8>), Failure> {
-    let header = header(repository.epoch()?, repository.cluster(cluster)?, person);
+) -> Result<OwnKey, Failure> {
+    let header = header(epoch, cluster, person);
     let keys = [SealedKey { name: profile.to_string(), body: KeyBody::Pkcs8(key.to_pkcs8()) }];
-    let bytes = seal::seal(&header, &keys, &listed(&repository.verified, person))?;
-    Ok((path(session, &key.spki_id())?, bytes))
+    let bytes = seal::seal(&header, &keys, &listed(verified, person))?;
+    Ok(OwnKey { path: path(session, &key.spki_id())?, bytes })
+}
+
+/// A sealed key that is not on disk yet.
+pub struct OwnKey {
+    /// Where it belongs.
+    pub path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl OwnKey {
+    /// Writes it, runs `commit`, and takes it away again where that fails. In this order, so that no certificate
+    /// ever goes on record whose key was lost; a kill in between leaves a sealed key that nothing names.
+    pub fn keep<T>(self, commit: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let parent = self.path.parent().unwrap_or(Path::new("."));
+        let folder = crate::disk::private_folder(parent)?;
+        crate::disk::write_private(&self.path, &self.bytes)?;
+        let outcome = commit();
+        if let (Err(_), Some(name)) = (&outcome, self.path.file_name()) {
+            // What failed first is the news; a leftover is sealed and harmless.
+            let _ = folder.remove(name);
+        }
+        outcome
+    }
 }
 
 /// Opens the actor's own key with this SPKI hash: one private-key operation. `None` if it is not on this machine.

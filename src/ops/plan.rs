@@ -54,9 +54,11 @@ pub fn new_record(verified: &Verified, actor: &PersonName, now: Time, command: &
 }
 
 impl Plan {
-    /// Writes a file.
+    /// Writes a file; one that a draft drops, as the actor's former signature, is then replaced.
     pub fn write(&mut self, place: &Place, bytes: Vec<u8>) {
-        self.changes.writes.insert(place.to_string(), bytes);
+        let path = place.to_string();
+        self.changes.removes.remove(&path);
+        self.changes.writes.insert(path, bytes);
     }
 
     /// The record of this command; signed when the plan is carried out.

@@ -1,6 +1,8 @@
 //! Sealing and opening through the verified repository: recipients come from the epoch alone, and what is
 //! opened is used only if it is what its record says.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
 use crate::model::{ClusterName, Digest, Fingerprint, PersonName, Place, Remedy, SealedName};
@@ -60,6 +62,16 @@ pub fn next_revision(verified: &Verified, place: &Place) -> u32 {
     said.filter(|entry| entry.place() == *place).map(|entry| entry.revision).max().unwrap_or(0).saturating_add(1)
 }
 
+/// The highest revision of every sealed file that the log has.
+pub fn revisions(verified: &Verified) -> BTreeMap<Place, u32> {
+    let mut revisions: BTreeMap<Place, u32> = BTreeMap::new();
+    for entry in verified.log.records.iter().flat_map(|logged| &logged.record.sealed) {
+        let highest = revisions.entry(entry.place()).or_default();
+        *highest = entry.revision.max(*highest);
+    }
+    revisions
+}
+
 /// Seals `keys` to `recipients`. Returns the record's entry and the bytes of the file.
 pub fn seal(
     header: &Header,
@@ -98,14 +110,20 @@ pub fn entry<'a>(repository: &'a Repository, place: &Place) -> Result<&'a Sealed
 /// Opens a current sealed file: one private-key operation. Fails unless its header and keys are those of its
 /// record; then nothing of it is used.
 pub fn open(repository: &Repository, actor: &mut Actor, place: &Place) -> Result<Vec<SealedKey>, Failure> {
-    let entry = entry(repository, place)?;
+    open_entry(repository, actor, entry(repository, place)?)
+}
+
+/// As `open`, for an entry that the file in the tree fits, whether it is the current one or one of several.
+pub fn open_entry(repository: &Repository, actor: &mut Actor, entry: &Sealed) -> Result<Vec<SealedKey>, Failure> {
+    let place = entry.place();
     let verified = &repository.verified;
     let epoch = repository.epoch()?;
     let cluster = repository.cluster(&entry.cluster)?;
     let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
     let candidates = candidates(verified, &actor.name, entry);
     if candidates.is_empty() {
-        let what = format!("{place} is not sealed to {}", actor.name);
+        let people: BTreeSet<&PersonName> = entry.recipients.iter().map(|recipient| &recipient.person).collect();
+        let what = format!("{place} is not sealed to {}, but to {}", actor.name, super::names(people));
         return Err(Failure::no_key(what).help(Remedy::Reseal(Some(entry.cluster.clone()))));
     }
     let ids: Vec<(String, Digest)> = entry.public.iter().map(|key| (key.name.clone(), key.id)).collect();

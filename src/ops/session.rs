@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use super::pinning::Pinning;
 use crate::env::{Rng, Terminal};
-use crate::model::{ClusterName, Code, Finding, Fingerprint, Level, PersonName, Remedy, Time};
+use crate::model::{ClusterName, Code, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
 use crate::openpgp::{Certificate, SecretKeys};
 use crate::repo::WorkTree;
 use crate::secret::Secret;
@@ -61,6 +61,8 @@ pub enum Gate {
     Edited(Vec<ClusterName>),
     /// Void records, which the command vouches for.
     Void,
+    /// Sealed files of which two records say different things, and neither saw the other.
+    Conflicts,
     /// Anything: the command reports what it sees.
     Anything,
 }
@@ -231,6 +233,10 @@ fn admit(verified: &Verified, gate: &Gate) -> Result<(), Failure> {
         }
         Gate::Draft => verified.is_only_unsigned_draft() && !finding.code.is_anchor(),
         Gate::Void => is_void(verified, finding),
+        Gate::Conflicts => {
+            let place = finding.path.as_deref().and_then(|path| Place::parse(path).ok());
+            finding.code == Code::ConflictingGenerations && matches!(place, Some(Place::Sealed(..)))
+        }
         Gate::Valid | Gate::Anything => false,
     };
     let left: Vec<Finding> = errors.into_iter().filter(|finding| !passes(finding)).cloned().collect();

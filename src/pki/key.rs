@@ -48,28 +48,44 @@ impl PrivateKey {
 
     /// Makes `count` keys with the system's random numbers. RSA keys are searched for on all cores.
     pub fn generate_many(algorithm: Algorithm, count: usize) -> Vec<Self> {
+        Self::generate_watched(algorithm, count, &mut |_| {})
+    }
+
+    /// As `generate_many`; tells `made` how many keys are there after each.
+    pub fn generate_watched(algorithm: Algorithm, count: usize, made: &mut dyn FnMut(usize)) -> Vec<Self> {
         let is_slow = matches!(algorithm, Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = if is_slow { cores.min(count) } else { 1 };
+        let mut keys = Vec::with_capacity(count);
         if workers <= 1 {
             let mut rng = Rng::system();
-            return (0..count).map(|_| Self::generate(algorithm, &mut rng)).collect();
+            while keys.len() < count {
+                keys.push(Self::generate(algorithm, &mut rng));
+                made(keys.len());
+            }
+            return keys;
         }
         // The time to find a key varies a lot: workers take the next number, not a fixed share.
         let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            let mut rng = Rng::system();
-            let mut found = Vec::new();
-            while next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < count {
-                found.push(Self::generate(algorithm, &mut rng));
-            }
-            found
-        };
+        let (found, finds) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let joined = handles.into_iter().flat_map(|handle| handle.join().expect("making a key does not panic"));
-            joined.collect()
-        })
+            for _ in 0..workers {
+                let (next, found) = (&next, found.clone());
+                scope.spawn(move || {
+                    let mut rng = Rng::system();
+                    while next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < count {
+                        // Nobody takes keys any more only if this thread's parent is gone too.
+                        let _ = found.send(Self::generate(algorithm, &mut rng));
+                    }
+                });
+            }
+            drop(found);
+            for key in finds {
+                keys.push(key);
+                made(keys.len());
+            }
+        });
+        keys
     }
 
     /// Reads PKCS#8 DER. Fails on other algorithms and sizes, on an RSA key whose numbers do not belong

@@ -1,0 +1,303 @@
+//! `cluster apply`: brings certificates in line with cluster.toml as it lies in the work tree, edited or not.
+//! Issues what is newly asked for, takes away what belongs to no node any more, and takes the edited file along.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::draft::Draft;
+use super::super::failure::Failure;
+use super::super::issuing::{self, NodeWork, Step};
+use super::super::plan::{Plan, Written, new_record};
+use super::super::session::{Gate, Repository, Session};
+use crate::model::{ClusterConfig, ClusterName, Digest, Host, Node, Place, Profile, Remedy, SealedName, displayed};
+use crate::pki::{self, Facts};
+use crate::trust::current::{Vouch, Vouched};
+use crate::trust::record::Config;
+use crate::trust::{Cluster, Verified};
+
+/// A change of the API endpoint, which takes an epoch.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApiChange {
+    /// What the latest epoch says.
+    pub from: String,
+    /// What cluster.toml says.
+    pub to: String,
+}
+
+/// What happens to one cluster.
+#[derive(Debug, Serialize)]
+pub struct ClusterChange {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Whether an edited cluster.toml goes on record.
+    pub config: bool,
+    /// The endpoint, if it is another.
+    pub api: Option<ApiChange>,
+    /// Certificates that are issued, with new keys.
+    pub issue: Vec<Step>,
+    /// Files that are removed.
+    pub remove: Vec<Step>,
+    /// Sealed files that are opened.
+    pub opens: Vec<String>,
+}
+
+/// What was applied; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Applied {
+    /// The clusters where something happens, by name.
+    pub clusters: Vec<ClusterChange>,
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+}
+
+/// One cluster's work.
+struct Work {
+    name: ClusterName,
+    config: ClusterConfig,
+    edited: Option<Vec<u8>>,
+    api: Option<ApiChange>,
+    nodes: Vec<NodeWork>,
+    /// Files of nodes that are gone.
+    gone: Vec<(Place, String)>,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.edited.is_none() && self.api.is_none() && self.nodes.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// Applies the desired state of `clusters`.
+pub fn apply(session: &mut Session, clusters: &[ClusterName]) -> Result<Applied, Failure> {
+    let mut repository = session.open(&Gate::Edited(clusters.to_vec()))?;
+    let mut works = Vec::new();
+    for name in clusters {
+        let work = compare(&repository, name)?;
+        if !work.is_empty() {
+            works.push(work);
+        }
+    }
+    let mut applied = Applied { clusters: changes(&repository, &works)?, written: Written::default() };
+    applied.written.dry_run = session.settings.dry_run;
+    if works.is_empty() {
+        return Ok(applied);
+    }
+    let mut actor = session.actor(&repository.verified)?;
+    for work in &works {
+        issuing::check_issuer(&work.name, repository.cluster(&work.name)?, &actor.name)?;
+    }
+    let mut record = new_record(&repository.verified, &actor.name, session.now, "cluster apply")?;
+    if works.iter().any(|work| work.nodes.iter().any(|node| !node.fresh.is_empty())) {
+        record.accepted = issuing::accepted(session, &repository.verified)?;
+    }
+    ask(session, &applied)?;
+    let draft = draft(session, &repository, &works)?;
+    if session.settings.dry_run {
+        let steps = applied.clusters.iter().flat_map(|change| change.issue.iter().chain(&change.remove));
+        applied.written.paths = steps.map(|step| step.path.clone()).collect();
+        applied.written.epoch = draft.map(|draft| draft.epoch.number);
+        return Ok(applied);
+    }
+    let mut plan = Plan::default();
+    for work in &works {
+        if let Some(bytes) = &work.edited {
+            let place = Place::Config(work.name.clone());
+            record.config.push(Config { cluster: work.name.clone(), sha256: Digest::of(bytes) });
+            plan.edited.insert(place.to_string());
+            plan.write(&place, bytes.clone());
+        }
+        for (place, _) in &work.gone {
+            plan.changes.removes.insert(place.to_string());
+            record.removed.push(place.clone());
+        }
+        let of = (&work.name, &work.config);
+        issuing::carry_out(session, &repository, &mut actor, of, &work.nodes, (&mut record, &mut plan))?;
+    }
+    // An endpoint alone is the epoch's business; a record that says nothing would be a heartbeat.
+    if !record.is_heartbeat() {
+        plan.record(record);
+    }
+    if let Some(draft) = draft {
+        plan.draft(draft);
+    }
+    let names = works.iter().map(|work| work.name.as_str()).collect::<Vec<_>>().join(", ");
+    let title = format!("Apply cluster.toml of {names}");
+    applied.written = plan.carry_out(session, &mut repository, &mut actor, &title, &summary(&applied))?;
+    Ok(applied)
+}
+
+/// The epoch that says the new endpoints, if there are any.
+fn draft(session: &Session, repository: &Repository, works: &[Work]) -> Result<Option<Draft>, Failure> {
+    let moved: Vec<(&ClusterName, &ApiChange)> =
+        works.iter().filter_map(|work| Some((&work.name, work.api.as_ref()?))).collect();
+    if moved.is_empty() {
+        return Ok(None);
+    }
+    let names = moved.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let reason = format!("another endpoint of {names}");
+    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Init);
+    let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
+    for (name, change) in moved {
+        if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
+            cluster.api.clone_from(&change.to);
+        }
+    }
+    Ok(Some(draft))
+}
+
+/// Compares a cluster with its description.
+fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure> {
+    let verified = &repository.verified;
+    let cluster = repository.cluster(name)?;
+    if cluster.retired {
+        return Err(Failure::refused(format!("cluster {name} is retired: nothing is issued for it any more")));
+    }
+    let place = Place::Config(name.clone());
+    let missing = || Failure::refused(format!("cluster {name} has no cluster.toml")).help(Remedy::Verify);
+    let config = verified.current.configs.get(name).cloned().ok_or_else(missing)?;
+    issuing::check_distribution(config.distribution)?;
+    let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
+    let on_record = match verified.current.paths.get(&place) {
+        Some(Vouched { vouch: Vouch::Config(sha256), .. }) => Some(*sha256),
+        _ => None,
+    };
+    let edited = (on_record != Some(Digest::of(bytes))).then(|| bytes.to_vec());
+    let moved = cluster.api != config.endpoint.as_str();
+    let api = moved.then(|| ApiChange { from: cluster.api.clone(), to: config.endpoint.as_str().to_owned() });
+    let works = config.nodes.iter().map(|node| of_node(verified, name, node, &config));
+    let nodes = works.filter(|work| !work.is_empty()).collect();
+    let gone = gone_nodes(verified, name, &config);
+    Ok(Work { name: name.clone(), config, edited, api, nodes, gone })
+}
+
+/// What a node that is described lacks, and has too much of.
+fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &ClusterConfig) -> NodeWork {
+    let bundle = Place::Sealed(name.clone(), SealedName::Node(node.name.clone()));
+    let has_bundle = is_sealed(verified, &bundle);
+    let mut work = NodeWork { node: node.clone(), fresh: Vec::new(), gone: Vec::new(), opens_bundle: false };
+    let mut stays = false;
+    for profile in node.profiles() {
+        let place = Place::NodeCert(name.clone(), node.name.clone(), profile);
+        let why = match verified.current.leaves.get(&place) {
+            _ if !has_bundle => Some("its node has no keys yet".to_owned()),
+            None => Some("there is none yet".to_owned()),
+            Some(facts) => difference(facts, profile, node, config),
+        };
+        match why {
+            Some(why) => work.fresh.push((profile, why)),
+            None => stays = true,
+        }
+    }
+    for (place, profile) in certificates(verified, name, node) {
+        if !node.profiles().any(|wanted| wanted == profile) {
+            work.gone.push((place, format!("{} has no such role any more", node.name)));
+        }
+    }
+    work.opens_bundle = stays && !work.is_empty();
+    work
+}
+
+fn is_sealed(verified: &Verified, place: &Place) -> bool {
+    matches!(verified.current.paths.get(place), Some(Vouched { vouch: Vouch::Sealed(_), .. }))
+}
+
+/// The current certificates of a node.
+fn certificates(verified: &Verified, name: &ClusterName, node: &Node) -> Vec<(Place, Profile)> {
+    let of_node = |place: &Place| match place {
+        Place::NodeCert(cluster, owner, profile) if cluster == name && *owner == node.name => Some(*profile),
+        _ => None,
+    };
+    verified.current.leaves.keys().filter_map(|place| Some((place.clone(), of_node(place)?))).collect()
+}
+
+/// Why a certificate is not what the description asks for; `None` if it is.
+fn difference(facts: &Facts, profile: Profile, node: &Node, config: &ClusterConfig) -> Option<String> {
+    let wanted: BTreeSet<Host> = pki::subject_alt_names(profile, node, config).into_iter().collect();
+    let has: BTreeSet<Host> = facts.sans.iter().cloned().collect();
+    let mut parts: Vec<String> = wanted.difference(&has).map(|host| format!("+{host}")).collect();
+    parts.extend(has.difference(&wanted).map(|host| format!("-{host}")));
+    parts.extend(facts.other_sans.iter().map(|name| format!("-{}", displayed(name))));
+    let wanted: BTreeSet<String> = pki::organizations(profile, config).into_iter().collect();
+    let has: BTreeSet<String> = facts.organizations.iter().cloned().collect();
+    parts.extend(wanted.difference(&has).map(|group| format!("+O={group}")));
+    parts.extend(has.difference(&wanted).map(|group| format!("-O={}", displayed(group))));
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// Certificates and bundles of nodes that are not described any more.
+fn gone_nodes(verified: &Verified, name: &ClusterName, config: &ClusterConfig) -> Vec<(Place, String)> {
+    let is_gone = |place: &Place| match place {
+        Place::NodeCert(cluster, node, _) | Place::Sealed(cluster, SealedName::Node(node)) => {
+            (cluster == name && config.node(node).is_none()).then(|| format!("{node} is gone"))
+        }
+        _ => None,
+    };
+    let there = verified.current.paths.iter().filter(|(_, vouched)| vouched.vouch != Vouch::Removed);
+    there.filter_map(|(place, _)| Some((place.clone(), is_gone(place)?))).collect()
+}
+
+fn changes(repository: &Repository, works: &[Work]) -> Result<Vec<ClusterChange>, Failure> {
+    let mut changes = Vec::new();
+    for work in works {
+        let cluster: &Cluster = repository.cluster(&work.name)?;
+        let fresh = work.nodes.iter().flat_map(|node| node.fresh.iter().map(move |step| (node, step)));
+        let issue = fresh.map(|(node, (profile, why))| {
+            let place = Place::NodeCert(work.name.clone(), node.node.name.clone(), *profile);
+            Step { path: place.to_string(), why: why.clone() }
+        });
+        let gone = work.gone.iter().chain(work.nodes.iter().flat_map(|node| &node.gone));
+        let remove = gone.map(|(place, why)| Step { path: place.to_string(), why: why.clone() });
+        changes.push(ClusterChange {
+            cluster: work.name.clone(),
+            config: work.edited.is_some(),
+            api: work.api.clone(),
+            issue: issue.collect(),
+            remove: remove.collect(),
+            opens: issuing::opens(repository, (&work.name, cluster), &work.nodes)?,
+        });
+    }
+    changes.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    Ok(changes)
+}
+
+fn summary(applied: &Applied) -> String {
+    let issued: usize = applied.clusters.iter().map(|change| change.issue.len()).sum();
+    let removed: usize = applied.clusters.iter().map(|change| change.remove.len()).sum();
+    format!("{issued} certificates issued, {removed} files removed.")
+}
+
+/// Shows what will happen, and asks.
+fn ask(session: &mut Session, applied: &Applied) -> Result<(), Failure> {
+    let names = applied.clusters.iter().map(|change| change.cluster.as_str()).collect::<Vec<_>>().join(", ");
+    let question = format!("Apply cluster.toml of {names}?");
+    if session.settings.yes || session.settings.dry_run || !session.terminal.is_interactive() {
+        return session.confirm(&question);
+    }
+    let mut text = String::new();
+    for change in &applied.clusters {
+        for line in lines(change) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    session.confirm(&format!("{text}{question}"))
+}
+
+/// One cluster's changes for people, a line each.
+pub fn lines(change: &ClusterChange) -> Vec<String> {
+    let prefix = format!("clusters/{}/", change.cluster);
+    let short = |path: &str| path.strip_prefix(&prefix).unwrap_or(path).to_owned();
+    let mut lines = vec![format!("cluster {}", change.cluster)];
+    if change.config {
+        lines.push("  record  cluster.toml as edited".to_owned());
+    }
+    if let Some(api) = &change.api {
+        lines.push(format!("  draft   the next epoch, with endpoint {} for {}", api.to, displayed(&api.from)));
+    }
+    lines.extend(change.issue.iter().map(|step| format!("  issue   {}  ({})", short(&step.path), step.why)));
+    lines.extend(change.remove.iter().map(|step| format!("  remove  {}  ({})", short(&step.path), step.why)));
+    lines.extend(change.opens.iter().map(|name| format!("  open    {name}")));
+    lines
+}

@@ -1,0 +1,347 @@
+//! Issuing: who may, what a node's certificates are to be, and making them. Shared by `cluster new`, `cluster
+//! apply` and `cert issue`, so that a certificate comes about in one way. Writes nothing; fills a record and a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::plan::Plan;
+use super::secrets::{self, Recipients};
+use super::session::{Actor, Repository, Session};
+use crate::env::Rng;
+use crate::model::{
+    Algorithm, ClusterConfig, ClusterName, Code, Distribution, Finding, Generation, Keyset, Node, PersonName, Place,
+    Profile, Remedy, SealedName, Span, Time,
+};
+use crate::pki::{self, Facts, LeafSpec, PrivateKey, Validity};
+use crate::seal::{KeyBody, SealedKey};
+use crate::trust::record::{Issued, Record};
+use crate::trust::{Cluster, Epoch, Verified, keyset_of, phases};
+
+/// Certificates begin this long before now, for clocks that are late (kubernetes-pki A.0).
+pub(super) const BACKDATE: Span = Span::minutes(5);
+
+/// The attention codes that issuing goes past, for the record. An epoch that expired, or a log that went silent,
+/// may hide a newer one that took the actor's powers away (T3): going on is the actor's decision, and on record.
+pub(super) fn accepted(session: &Session, verified: &Verified) -> Result<Vec<String>, Failure> {
+    let is_doubt = |finding: &&Finding| matches!(finding.code, Code::EpochExpired | Code::Stale);
+    let mut doubts: Vec<Finding> = verified.findings.iter().filter(is_doubt).cloned().collect();
+    // While a draft waits for signatures nothing is owed, but the epoch that rules may have expired all the same.
+    if let (true, Some(latest)) = (doubts.is_empty(), verified.chain.latest())
+        && latest.epoch.expires < session.now
+    {
+        let why = format!("epoch {} expired {}", latest.epoch.number, latest.epoch.expires);
+        doubts.push(Finding::new(Code::EpochExpired, why).fix(Remedy::TrustExpires));
+    }
+    let codes: BTreeSet<Code> = doubts.iter().map(|finding| finding.code).collect();
+    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    if codes.is_empty() || session.settings.accept_stale {
+        return Ok(codes);
+    }
+    let what =
+        format!("nothing is issued while this is so ({}), unless --accept-stale says to go on", codes.join(", "));
+    let help = doubts.iter().find_map(|finding| finding.fix.clone());
+    Err(Failure { findings: doubts, help, ..Failure::refused(what) })
+}
+
+/// Refuses who can't issue for a cluster: nobody for a retired one, else an issuer who is a keyholder too, since
+/// issuing opens its CA keys.
+pub(super) fn check_issuer(name: &ClusterName, cluster: &Cluster, actor: &PersonName) -> Result<(), Failure> {
+    check_may_issue(name, cluster, actor)?;
+    if cluster.keyholders.contains(actor) {
+        return Ok(());
+    }
+    let help = Remedy::Kluis(format!("person update {actor} --keyholder {name}"));
+    Err(Failure::refused(format!("{actor} is no keyholder of cluster {name}, and can't open its CA keys")).help(help))
+}
+
+/// Refuses whose record would not be allowed for a cluster: everybody's for a retired one, else all but issuers'.
+pub(super) fn check_may_issue(name: &ClusterName, cluster: &Cluster, actor: &PersonName) -> Result<(), Failure> {
+    if cluster.retired {
+        return Err(Failure::refused(format!("cluster {name} is retired: nothing is issued for it any more")));
+    }
+    if cluster.issuers.contains(actor) {
+        return Ok(());
+    }
+    let help = Remedy::Kluis(format!("person update {actor} --issuer {name}"));
+    Err(Failure::refused(format!("{actor} is no issuer of cluster {name}")).help(help))
+}
+
+/// Refuses distributions whose certificates are not issued yet.
+pub(super) fn check_distribution(distribution: Distribution) -> Result<(), Failure> {
+    if distribution == Distribution::Kubeadm {
+        return Ok(());
+    }
+    let what = format!("certificates for {distribution} come later; kubeadm is the distribution that is issued for");
+    Err(Failure::usage(what))
+}
+
+/// An authority with its private key, opened or just made.
+pub(super) struct Authority {
+    /// The DER of its certificate.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: PrivateKey,
+}
+
+/// The authorities at hand, by keyset.
+pub(super) type Opened = BTreeMap<Keyset, Authority>;
+
+/// The generation of a keyset that issues.
+pub(super) fn issuing(verified: &Verified, cluster: &ClusterName, keyset: Keyset) -> Result<Generation, Failure> {
+    let states = verified.current.states.get(&(cluster.clone(), keyset));
+    let missing = || Failure::refused(format!("no generation of {keyset} issues in cluster {cluster}"));
+    states.and_then(|states| phases::issuing(states).first().copied()).ok_or_else(missing)
+}
+
+/// Opens the issuing generation of each of `keysets`: one private-key operation each.
+pub(super) fn open_authorities(
+    repository: &Repository,
+    actor: &mut Actor,
+    cluster: &ClusterName,
+    keysets: &BTreeSet<Keyset>,
+) -> Result<Opened, Failure> {
+    let mut opened = Opened::new();
+    for keyset in keysets {
+        let generation = issuing(&repository.verified, cluster, *keyset)?;
+        let sealed = Place::Sealed(cluster.clone(), SealedName::Keyset(*keyset, generation));
+        let place = Place::Ca(cluster.clone(), *keyset, generation);
+        let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+        let certificate = pki::parse_pem(bytes, "CERTIFICATE").map_err(|e| Failure::from(e).at(&place.to_string()))?;
+        let key = match secrets::open(repository, actor, &sealed)?.into_iter().next().map(|key| key.body) {
+            Some(KeyBody::Pkcs8(der)) => PrivateKey::from_pkcs8(&der)?,
+            _ => return Err(Failure::refused(format!("{sealed} holds no private key"))),
+        };
+        opened.insert(*keyset, Authority { certificate, key });
+    }
+    Ok(opened)
+}
+
+/// Makes `count` keys, and says how far it is.
+pub(super) fn keys(session: &mut Session, algorithm: Algorithm, count: usize) -> Vec<PrivateKey> {
+    let progress = &mut session.progress;
+    PrivateKey::generate_watched(algorithm, count, &mut |made| progress("making keys", made, count))
+}
+
+/// What a certificate is to say, beside its key.
+pub(super) struct Content<'a> {
+    pub place: Place,
+    pub organizations: &'a [String],
+    pub sans: &'a [crate::model::Host],
+    pub life: Span,
+}
+
+/// Issues one certificate. Returns the record's entry, with the dates of the result: they are clamped to the
+/// authority's, and the PEM.
+pub(super) fn leaf(
+    authority: &Authority,
+    key: &PrivateKey,
+    content: Content<'_>,
+    now: Time,
+    rng: &mut Rng,
+) -> Result<(Issued, Vec<u8>), Failure> {
+    let (owner, profile) = match &content.place {
+        Place::NodeCert(_, node, profile) => (node.as_str(), *profile),
+        Place::PersonCert(_, person, profile) => (person.as_str(), *profile),
+        other => return Err(Failure::refused(format!("{other} is no place of a certificate"))),
+    };
+    let validity = Validity { not_before: now.minus(BACKDATE), not_after: now.plus(content.life) };
+    let Content { organizations, sans, .. } = content;
+    let spec = LeafSpec { profile, owner, organizations, sans, validity };
+    let der = pki::issue_leaf(&key.spki(), &spec, &authority.certificate, &authority.key, rng)
+        .map_err(|error| Failure::from(error).at(&content.place.to_string()))?;
+    let facts = Facts::read(&der)?;
+    let issued = Issued {
+        place: content.place,
+        subject: facts.subject,
+        serial: facts.serial,
+        sha256: facts.sha256,
+        spki: facts.spki_id,
+        issuer: crate::model::Digest::of(&authority.certificate),
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        request: None,
+    };
+    Ok((issued, pki::certificate_pem(&der)))
+}
+
+/// What happens to one certificate, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its path.
+    pub path: String,
+    /// Why, as a clause.
+    pub why: String,
+}
+
+/// What is to become of one node's certificates and bundle.
+pub(super) struct NodeWork {
+    pub node: Node,
+    /// Certificates to issue with new keys.
+    pub fresh: Vec<(Profile, String)>,
+    /// Certificates to remove.
+    pub gone: Vec<(Place, String)>,
+    /// Whether keys in the existing bundle stay: then it is opened, once.
+    pub opens_bundle: bool,
+}
+
+impl NodeWork {
+    /// Whether anything happens.
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.gone.is_empty()
+    }
+
+    /// The keysets whose authorities it needs.
+    pub fn keysets(&self, cluster: &Cluster) -> BTreeSet<Keyset> {
+        self.fresh.iter().map(|(profile, _)| keyset_of(cluster, *profile)).collect()
+    }
+}
+
+/// The cluster that certificates are issued for.
+pub(super) struct Target<'a> {
+    /// The epoch that rules, or the draft that brings the cluster.
+    pub epoch: &'a Epoch,
+    pub name: &'a ClusterName,
+    pub cluster: &'a Cluster,
+    pub config: &'a ClusterConfig,
+    pub recipients: &'a Recipients<'a>,
+}
+
+impl Target<'_> {
+    /// Issues what `work` asks for with `new_keys`, in its order, and seals them and `kept` together. Fills
+    /// the record and the plan.
+    pub fn node(
+        &self,
+        opened: &Opened,
+        work: &NodeWork,
+        new_keys: Vec<PrivateKey>,
+        kept: Bundle,
+        (session, record, plan): (&mut Session, &mut Record, &mut Plan),
+    ) -> Result<(), Failure> {
+        let mut bundle = kept.keys;
+        for ((profile, _), key) in work.fresh.iter().zip(new_keys) {
+            let keyset = keyset_of(self.cluster, *profile);
+            let missing = || Failure::refused(format!("the authority {keyset} of cluster {} is not open", self.name));
+            let authority = opened.get(&keyset).ok_or_else(missing)?;
+            let content = Content {
+                place: Place::NodeCert(self.name.clone(), work.node.name.clone(), *profile),
+                organizations: &pki::organizations(*profile, self.config),
+                sans: &pki::subject_alt_names(*profile, &work.node, self.config),
+                life: self.config.lifetime.component,
+            };
+            let (issued, pem) = leaf(authority, &key, content, session.now, &mut session.rng)?;
+            plan.write(&issued.place, pem);
+            record.issued.push(issued);
+            bundle.push(SealedKey { name: profile.to_string(), body: KeyBody::Pkcs8(key.to_pkcs8()) });
+        }
+        for (place, _) in &work.gone {
+            plan.changes.removes.insert(place.to_string());
+            record.removed.push(place.clone());
+        }
+        let name = SealedName::Node(work.node.name.clone());
+        if bundle.is_empty() {
+            return Ok(());
+        }
+        self.seal(&name, &bundle, (kept.revision, kept.imported), record, plan)
+    }
+
+    /// Seals `keys` to the cluster's keyholders. Fills the record and the plan.
+    pub fn seal(
+        &self,
+        name: &SealedName,
+        keys: &[SealedKey],
+        (revision, imported): (u32, bool),
+        record: &mut Record,
+        plan: &mut Plan,
+    ) -> Result<(), Failure> {
+        let header = secrets::header(self.epoch, self.cluster, name);
+        let (mut entry, bytes) = secrets::seal(&header, (self.name, name), keys, self.recipients, revision)?;
+        entry.imported = imported;
+        plan.write(&entry.place(), bytes);
+        record.sealed.push(entry);
+        Ok(())
+    }
+}
+
+/// What a node's new bundle takes over from the one that it replaces.
+pub(super) struct Bundle {
+    pub keys: Vec<SealedKey>,
+    pub revision: u32,
+    /// Whether a key in it existed in plaintext before.
+    pub imported: bool,
+}
+
+impl Bundle {
+    /// The bundle of a node that has none.
+    pub fn new() -> Self {
+        Self { keys: Vec::new(), revision: 1, imported: false }
+    }
+
+    /// Takes over the keys that stay, opening the existing bundle once if there are any.
+    pub fn take_over(
+        repository: &Repository,
+        actor: &mut Actor,
+        cluster: &ClusterName,
+        work: &NodeWork,
+    ) -> Result<Self, Failure> {
+        let place = Place::Sealed(cluster.clone(), SealedName::Node(work.node.name.clone()));
+        let revision = secrets::next_revision(&repository.verified, &place);
+        if !work.opens_bundle {
+            return Ok(Self { revision, ..Self::new() });
+        }
+        let imported = secrets::entry(repository, &place)?.imported;
+        let mut keys = secrets::open(repository, actor, &place)?;
+        let leaves = |name: &str| {
+            let profile = Profile::parse(name);
+            work.fresh.iter().any(|(fresh, _)| Some(*fresh) == profile)
+                || work.gone.iter().any(|(place, _)| matches!(place, Place::NodeCert(_, _, p) if Some(*p) == profile))
+        };
+        keys.retain(|key| !leaves(&key.name));
+        Ok(Self { keys, revision, imported })
+    }
+}
+
+/// Carries out the work on the nodes of one cluster: opens each authority once, and each bundle that changes once.
+pub(super) fn carry_out(
+    session: &mut Session,
+    repository: &Repository,
+    actor: &mut Actor,
+    (name, config): (&ClusterName, &ClusterConfig),
+    works: &[NodeWork],
+    (record, plan): (&mut Record, &mut Plan),
+) -> Result<(), Failure> {
+    let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
+    // Before anything is opened: a person's touch or passphrase should not be for nothing.
+    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
+    let keysets = works.iter().flat_map(|work| work.keysets(cluster)).collect();
+    let opened = open_authorities(repository, actor, name, &keysets)?;
+    let target = Target { epoch, name, cluster, config, recipients: &recipients };
+    let count = works.iter().map(|work| work.fresh.len()).sum();
+    let mut keys = keys(session, config.algorithm, count).into_iter();
+    for work in works {
+        let kept = Bundle::take_over(repository, actor, name, work)?;
+        if kept.imported {
+            record.reason = format!("new keys beside imported ones of node {}", work.node.name);
+        }
+        let own = keys.by_ref().take(work.fresh.len()).collect();
+        target.node(&opened, work, own, kept, (session, record, plan))?;
+    }
+    Ok(())
+}
+
+/// The sealed files that work on nodes opens, for plans and reports.
+pub(super) fn opens(
+    repository: &Repository,
+    (name, cluster): (&ClusterName, &Cluster),
+    works: &[NodeWork],
+) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for keyset in works.iter().flat_map(|work| work.keysets(cluster)).collect::<BTreeSet<_>>() {
+        let generation = issuing(&repository.verified, name, keyset)?;
+        names.push(SealedName::Keyset(keyset, generation).to_string());
+    }
+    let bundles = works.iter().filter(|work| work.opens_bundle);
+    names.extend(bundles.map(|work| SealedName::Node(work.node.name.clone()).to_string()));
+    Ok(names)
+}

@@ -1,0 +1,246 @@
+//! `reseal`: encrypts anew exactly what is not sealed to the right people, or of which two records say different
+//! things. All or nothing: one record, one signature, one private-key operation a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::issuing;
+use super::plan::{Plan, Written, new_record};
+use super::secrets::{self, Recipients};
+use super::session::{Actor, Repository, Session};
+use crate::model::{ClusterName, Code, Digest, PersonName, Place, Remedy};
+use crate::seal::{Header, SealedKey};
+use crate::trust::Verified;
+use crate::trust::current::{Vouch, Vouched};
+use crate::trust::owed::due_recipients;
+use crate::trust::record::{Recipient, Sealed};
+
+/// One file that was sealed again.
+#[derive(Debug, Clone, Serialize)]
+pub struct Resealed {
+    /// Its path.
+    pub path: String,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Who could not open it before.
+    pub added: Vec<Recipient>,
+    /// Who can't open this revision any more; what they may have kept stays open to them.
+    pub removed: Vec<Recipient>,
+}
+
+/// What was sealed again; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct ResealReport {
+    /// The files, by path.
+    pub resealed: Vec<Resealed>,
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+}
+
+/// Seals again what is owed in `clusters`. Clusters of which the actor is no issuer are refused if `named`, else
+/// left alone with a note.
+pub fn reseal(
+    session: &mut Session,
+    repository: &mut Repository,
+    clusters: &[ClusterName],
+    named: bool,
+) -> Result<ResealReport, Failure> {
+    let mut owed = owed(&repository.verified, clusters);
+    let mut report = ResealReport { resealed: Vec::new(), written: Written::default() };
+    report.written.dry_run = session.settings.dry_run;
+    if owed.is_empty() {
+        return Ok(report);
+    }
+    let mut actor = session.actor(&repository.verified)?;
+    retain_own(session, repository, &actor, &mut owed, named)?;
+    report.resealed = owed.iter().map(|entry| difference(repository, entry)).collect::<Result<_, _>>()?;
+    check_openable(&repository.verified, &actor.name, &owed)?;
+    let mut record = new_record(&repository.verified, &actor.name, session.now, "reseal")?;
+    if session.settings.dry_run || owed.is_empty() {
+        report.written.paths = report.resealed.iter().map(|file| file.path.clone()).collect();
+        return Ok(report);
+    }
+    if owed.iter().any(|entry| entry.imported) {
+        record.reason = "imported keys are sealed again to the right people".to_owned();
+    }
+    let mut plan = Plan::default();
+    for (entry, bytes) in seal_all(session, repository, &mut actor, &owed)? {
+        plan.write(&entry.place(), bytes);
+        record.sealed.push(entry);
+    }
+    plan.record(record);
+    let title = match owed.len() {
+        1 => format!("Seal {} again", owed[0].place()),
+        count => format!("Seal {count} files again"),
+    };
+    report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
+    Ok(report)
+}
+
+/// What is not sealed to the right people, or in conflict: the entry that the file in the tree fits.
+fn owed(verified: &Verified, clusters: &[ClusterName]) -> Vec<Sealed> {
+    let wanted = [Code::MissingRecipient, Code::ExtraRecipient, Code::ConflictingGenerations];
+    let found = verified.findings.iter().filter(|finding| wanted.contains(&finding.code));
+    let places: BTreeSet<Place> = found
+        .filter(|finding| finding.cluster.as_ref().is_some_and(|cluster| clusters.contains(cluster)))
+        .filter_map(|finding| Place::parse(finding.path.as_deref()?).ok())
+        .collect();
+    let mut owed: Vec<Sealed> = places.iter().filter_map(|place| entry_of_file(verified, place)).cloned().collect();
+    owed.sort_by_key(|entry| entry.place().to_string());
+    owed
+}
+
+fn entry_of_file<'a>(verified: &'a Verified, place: &Place) -> Option<&'a Sealed> {
+    if let Some(Vouched { vouch: Vouch::Sealed(entry), .. }) = verified.current.paths.get(place) {
+        return Some(entry);
+    }
+    let sha256 = Digest::of(verified.tree.bytes(&place.to_string())?);
+    verified.current.history.get(place)?.iter().rev().find_map(|vouched| match &vouched.vouch {
+        Vouch::Sealed(entry) if entry.sha256 == sha256 => Some(entry),
+        _ => None,
+    })
+}
+
+/// Keeps the files of clusters of which the actor is an issuer.
+fn retain_own(
+    session: &mut Session,
+    repository: &Repository,
+    actor: &Actor,
+    owed: &mut Vec<Sealed>,
+    named: bool,
+) -> Result<(), Failure> {
+    let names: BTreeSet<ClusterName> = owed.iter().map(|entry| entry.cluster.clone()).collect();
+    let mut foreign = BTreeSet::new();
+    for name in names {
+        let cluster = repository.cluster(&name)?;
+        if named {
+            issuing::check_may_issue(&name, cluster, &actor.name)?;
+        } else if !cluster.issuers.contains(&actor.name) {
+            foreign.insert(name);
+        }
+    }
+    if !foreign.is_empty() {
+        owed.retain(|entry| !foreign.contains(&entry.cluster));
+        let names = foreign.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
+        session.notes.push(format!("{} is no issuer of {names}: what is owed there is left to others", actor.name));
+    }
+    Ok(())
+}
+
+fn difference(repository: &Repository, entry: &Sealed) -> Result<Resealed, Failure> {
+    let due = due_recipients(repository.cluster(&entry.cluster)?, repository.epoch()?);
+    let without = |one: &[Recipient], other: &[Recipient]| -> Vec<Recipient> {
+        one.iter().filter(|recipient| !other.contains(recipient)).cloned().collect()
+    };
+    Ok(Resealed {
+        path: entry.place().to_string(),
+        cluster: entry.cluster.clone(),
+        added: without(&due, &entry.recipients),
+        removed: without(&entry.recipients, &due),
+    })
+}
+
+/// Refuses where some file is not sealed to the actor, before any is opened: a thousand touches should not end in
+/// nothing. Says who can.
+fn check_openable(verified: &Verified, actor: &PersonName, owed: &[Sealed]) -> Result<(), Failure> {
+    let closed = |entry: &&Sealed| secrets::candidates(verified, actor, entry).is_empty();
+    let closed: Vec<&Sealed> = owed.iter().filter(closed).collect();
+    let Some(first) = closed.first() else { return Ok(()) };
+    let mut people: BTreeSet<&PersonName> = first.recipients.iter().map(|recipient| &recipient.person).collect();
+    people.retain(|person| closed.iter().all(|entry| entry.recipients.iter().any(|r| r.person == **person)));
+    let who = if people.is_empty() { String::new() } else { format!("; {} can reseal it", super::names(people)) };
+    let what = match closed.len() {
+        1 => format!("{} is not sealed to {actor}{who}", first.place()),
+        count => format!("{} and {} more files are not sealed to {actor}{who}", first.place(), count - 1),
+    };
+    Err(Failure::no_key(what).help(Remedy::Reseal(Some(first.cluster.clone()))))
+}
+
+/// One file between opening and sealing.
+struct Job<'a> {
+    old: &'a Sealed,
+    header: Header,
+    recipients: &'a Recipients<'a>,
+    revision: u32,
+}
+
+impl Job<'_> {
+    fn seal(&self, keys: &[SealedKey]) -> Result<(Sealed, Vec<u8>), Failure> {
+        let of = (&self.old.cluster, &self.old.name);
+        let (mut entry, bytes) = secrets::seal(&self.header, of, keys, self.recipients, self.revision)?;
+        entry.imported = self.old.imported;
+        Ok((entry, bytes))
+    }
+}
+
+type SealedFile = (usize, Result<(Sealed, Vec<u8>), Failure>);
+
+/// Opens one file after the other, as a card or an agent wants it, while every core seals what is open.
+fn seal_all(
+    session: &mut Session,
+    repository: &Repository,
+    actor: &mut Actor,
+    owed: &[Sealed],
+) -> Result<Vec<(Sealed, Vec<u8>)>, Failure> {
+    let epoch = repository.epoch()?;
+    let mut recipients: BTreeMap<&ClusterName, Recipients<'_>> = BTreeMap::new();
+    for entry in owed {
+        if !recipients.contains_key(&entry.cluster) {
+            let cluster = repository.cluster(&entry.cluster)?;
+            recipients.insert(&entry.cluster, Recipients::of(&repository.verified, epoch, cluster, session)?);
+        }
+    }
+    let revisions = secrets::revisions(&repository.verified);
+    let mut jobs = Vec::with_capacity(owed.len());
+    for old in owed {
+        let revision = revisions.get(&old.place()).copied().unwrap_or(0).saturating_add(1);
+        let header = secrets::header(epoch, repository.cluster(&old.cluster)?, &old.name);
+        jobs.push(Job { old, header, recipients: &recipients[&old.cluster], revision });
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());
+    // Few secrets wait at a time: opening stops while sealing is behind.
+    let (open, waiting) = mpsc::sync_channel::<(usize, Vec<SealedKey>)>(cores * 2);
+    let waiting = Mutex::new(waiting);
+    let (done, sealed) = mpsc::channel::<SealedFile>();
+    let mut files = std::thread::scope(|scope| {
+        for _ in 0..cores {
+            let (jobs, waiting, done) = (&jobs, &waiting, done.clone());
+            scope.spawn(move || {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((index, keys)) = next else { return };
+                    if done.send((index, jobs[index].seal(&keys))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let opening = open_all(session, repository, actor, &jobs, &open);
+        drop(open);
+        let files: Vec<SealedFile> = sealed.iter().collect();
+        opening.map(|()| files)
+    })?;
+    files.sort_by_key(|(index, _)| *index);
+    files.into_iter().map(|(_, file)| file).collect()
+}
+
+fn open_all(
+    session: &mut Session,
+    repository: &Repository,
+    actor: &mut Actor,
+    jobs: &[Job<'_>],
+    open: &mpsc::SyncSender<(usize, Vec<SealedKey>)>,
+) -> Result<(), Failure> {
+    for (index, job) in jobs.iter().enumerate() {
+        (session.progress)("sealing again", index, jobs.len());
+        let keys = secrets::open_entry(repository, actor, job.old)?;
+        open.send((index, keys)).map_err(|_| Failure::failed("sealing stopped"))?;
+    }
+    (session.progress)("sealing again", jobs.len(), jobs.len());
+    Ok(())
+}
