@@ -1,6 +1,8 @@
 //! `cluster`, `cert` and `reseal`, run in process on repositories founded by hand: what they write verifies, and
 //! what they refuse leaves no trace.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod ground;
 
 use ground::Ground;
@@ -72,6 +74,7 @@ fn a_dry_run_makes_nothing() {
     let before = ground.tree();
     let answered = ground.run("alice", &format!("{NEW} --super-admin --dry-run -o json")).ends(0);
     let paths = answered.json()["data"]["paths"].as_array().unwrap().len();
+    // cluster.toml, CA certificates, sa.pub, sealed keysets, leaves, bundles, break-glass
     assert_eq!(paths, 1 + 3 + 1 + 5 + 14 + 2 + 1);
     assert!(ground.tree() == before);
     assert!(!ground.state("alice").join("keys").exists());
@@ -200,6 +203,19 @@ fn own_break_glass_is_issued_bounded_and_with_a_reason() {
     answered.says("system:masters").says("2026-11-24T14:00:00Z");
     assert_eq!(ground.errors(), [""; 0]);
     ground.run("alice", "cert show alice/break-glass").ends(0).says("CN=alice,O=system:masters").says("etcd fire");
+}
+
+#[test]
+fn what_can_not_be_committed_leaves_no_key_behind() {
+    let ground = with_cluster(&["alice"]);
+    let before = ground.tree();
+    ground.git("checkout -q --detach");
+    ground.run("alice", "cert issue break-glass -c prod --reason fire").ends(1);
+    ground.run("alice", "cert issue --node w-1").ends(1);
+    ground.run("alice", &format!("{} --super-admin", NEW.replace("prod", "stage"))).ends(1);
+    assert!(ground.tree() == before);
+    let keys = ground.state("alice").join("keys");
+    assert!(!keys.exists() || std::fs::read_dir(keys).unwrap().next().is_none());
 }
 
 #[test]

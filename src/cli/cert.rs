@@ -157,7 +157,7 @@ impl Report for IssueReport {
             writeln!(out, "  because  {}", displayed(&self.reason))?;
         }
         if let Some(key) = &self.key {
-            writeln!(out, "  its key  {} (sealed to you; not in the repository)", displayed(key))?;
+            writeln!(out, "  its key, sealed to you and not in the repository:\n    {}", displayed(key))?;
         }
         match &self.written.record {
             Some(record) => writeln!(out, "record {}", record.h16()),

@@ -241,7 +241,7 @@ impl Report for NewCluster {
             writeln!(out, "  because  {}", displayed(&own.reason))?;
             writeln!(out, "  No binding can take it back; it is on record, and `kluis status` shows it until it ends.")?;
             if let Some(key) = &own.key {
-                writeln!(out, "  its key  {} (sealed to you; not in the repository)", displayed(key))?;
+                writeln!(out, "  its key, sealed to you and not in the repository:\n    {}", displayed(key))?;
             }
         }
         if self.written.dry_run {
@@ -319,7 +319,8 @@ impl Report for ClusterPage {
             let state = key.state.map_or("?", |state| state.as_str());
             let end = key.not_after.map(|end| format!("until {end}")).unwrap_or_default();
             let hash = key.sha256.map(|sha256| sha256.h16()).unwrap_or_default();
-            writeln!(out, "  {:<16} {:<4} {state:<10} {hash}  {end}", key.keyset, key.generation.to_string())?;
+            let line = format!("  {:<16} {:<4} {state:<10} {hash}  {end}", key.keyset, key.generation.to_string());
+            writeln!(out, "{}", line.trim_end())?;
         }
         for node in &self.nodes {
             writeln!(out, "\nnode {} ({})  {}", node.name, node.roles.join(", "), node.addresses.join(" "))?;

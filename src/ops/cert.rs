@@ -5,7 +5,7 @@ pub mod view;
 
 use serde::Serialize;
 
-use super::cluster::new::own_break_glass;
+use super::cluster::own_break_glass;
 use super::failure::Failure;
 use super::issuing::{self, NodeWork, Target};
 use super::plan::{Plan, Written, new_record};
@@ -95,6 +95,8 @@ pub fn issue_node(
         return Ok(report);
     }
     let mut plan = Plan::default();
+    // carry_out looks again; here, so that no touch or passphrase is for nothing.
+    repository.work.check_writable(&plan.edited)?;
     let of = (cluster, &config);
     issuing::carry_out(session, repository, &mut actor, of, works, (&mut record, &mut plan))?;
     report.fill(&record.issued);
@@ -165,6 +167,7 @@ pub fn issue_break_glass(
         return Ok(report);
     }
     let mut plan = Plan::default();
+    repository.work.check_writable(&plan.edited)?;
     let authorities = issuing::open_authorities(repository, &mut actor, cluster, &[keyset].into())?;
     let own_key = {
         let (epoch, of) = (repository.epoch()?, repository.cluster(cluster)?);

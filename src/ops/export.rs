@@ -287,7 +287,7 @@ impl<'a> Export<'a> {
                 }
                 SealedName::Keyset(keyset, generation) => {
                     for key in keys {
-                        match (keyset, &key.body) {
+                        match (keyset, key.body()) {
                             (Keyset::ServiceAccount, _) => material.service_account_private = Some(private(key)?),
                             (Keyset::Encryption, KeyBody::Symmetric { bytes, .. }) => {
                                 material.encryption.push((*generation, Secret::new(bytes.expose().to_vec())));
@@ -381,7 +381,7 @@ impl<'a> Export<'a> {
 
 /// The private key of an asymmetric secret.
 fn private(key: &SealedKey) -> Result<PrivateKey, Failure> {
-    match &key.body {
+    match key.body() {
         KeyBody::Pkcs8(der) => Ok(PrivateKey::from_pkcs8(der)?),
         KeyBody::Symmetric { .. } => Err(Failure::refused(format!("{} is no private key", key.name))),
     }

@@ -109,7 +109,7 @@ pub(super) fn open_authorities(
         let place = Place::Ca(cluster.clone(), *keyset, generation);
         let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
         let certificate = pki::parse_pem(bytes, "CERTIFICATE").map_err(|e| Failure::from(e).at(&place.to_string()))?;
-        let key = match secrets::open(repository, actor, &sealed)?.into_iter().next().map(|key| key.body) {
+        let key = match secrets::open(repository, actor, &sealed)?.into_iter().next().map(SealedKey::into_body) {
             Some(KeyBody::Pkcs8(der)) => PrivateKey::from_pkcs8(&der)?,
             _ => return Err(Failure::refused(format!("{sealed} holds no private key"))),
         };
@@ -233,7 +233,7 @@ impl Target<'_> {
             let (issued, pem) = leaf(authority, &key, content, session.now, &mut session.rng)?;
             plan.write(&issued.place, pem);
             record.issued.push(issued);
-            bundle.push(SealedKey { name: profile.to_string(), body: KeyBody::Pkcs8(key.to_pkcs8()) });
+            bundle.push(SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8())));
         }
         for (place, _) in &work.gone {
             plan.changes.removes.insert(place.to_string());

@@ -43,7 +43,7 @@ pub fn seal(
     (profile, key): (Profile, &PrivateKey),
 ) -> Result<OwnKey, Failure> {
     let header = header(epoch, cluster, person);
-    let keys = [SealedKey { name: profile.to_string(), body: KeyBody::Pkcs8(key.to_pkcs8()) }];
+    let keys = [SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8()))];
     let bytes = seal::seal(&header, &keys, &listed(verified, person))?;
     Ok(OwnKey { path: path(session, &key.spki_id())?, bytes })
 }
@@ -87,8 +87,25 @@ pub fn open(
     actor.keys.explain(&format!("kluis: open your own {profile} key of cluster {cluster}"));
     let opened = seal::open(&mut actor.keys, &bytes, &candidates, &header, &ids);
     let opened = opened.map_err(|fault| Failure::from(fault).at(&path.display().to_string()).help(Remedy::Doctor))?;
-    match opened.into_iter().next().map(|key| key.body) {
+    match opened.into_iter().next().map(SealedKey::into_body) {
         Some(KeyBody::Pkcs8(der)) => Ok(Some(PrivateKey::from_pkcs8(&der)?)),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_certificate_did_not_come_about_is_taken_away_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/a.asc");
+        let own = |bytes: &[u8]| OwnKey { path: path.clone(), bytes: bytes.to_vec() };
+        let failed = own(b"x").keep(|| Err::<(), _>(Failure::failed(path.is_file().to_string())));
+        assert_eq!(failed.unwrap_err().what, "true");
+        assert!(!path.exists());
+        own(b"y").keep(|| Ok(())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"y");
     }
 }

@@ -68,6 +68,8 @@ pub fn reseal(
         record.reason = "imported keys are sealed again to the right people".to_owned();
     }
     let mut plan = Plan::default();
+    // carry_out looks again; here, so that no touch or passphrase is for nothing.
+    repository.work.check_writable(&plan.edited)?;
     for (entry, bytes) in seal_all(session, repository, &mut actor, &owed)? {
         plan.write(&entry.place(), bytes);
         record.sealed.push(entry);

@@ -5,6 +5,8 @@
 
 mod plaintext;
 
+use std::sync::OnceLock;
+
 use crate::model::{Code, Digest, Fingerprint, Generation, HexId};
 use crate::openpgp::{Certificate, EncryptFault, KeyError, SecretKeys, encrypt};
 use crate::pki::PrivateKey;
@@ -42,23 +44,37 @@ pub enum KeyBody {
 pub struct SealedKey {
     /// Its name: a profile, `ca.kubernetes`, `encryption`, or what the distribution calls its join secret.
     pub name: String,
-    /// The secret.
-    pub body: KeyBody,
+    /// Never changes, so that `id` stays its id.
+    body: KeyBody,
+    id: OnceLock<Option<Digest>>,
 }
 
 impl SealedKey {
+    /// A key of this name.
+    pub fn new(name: impl Into<String>, body: KeyBody) -> Self {
+        Self { name: name.into(), body, id: OnceLock::new() }
+    }
+
+    /// The secret.
+    pub fn body(&self) -> &KeyBody {
+        &self.body
+    }
+
+    /// The secret, taken out.
+    pub fn into_body(self) -> KeyBody {
+        self.body
+    }
+
     /// The id that a record names: SHA-256 of the public key (SPKI DER), which is computed from the private one
     /// and never taken from what the file says; of a symmetric secret [`symmetric_id`]. `None` if the bytes are
-    /// no private key that kluis reads.
+    /// no private key that kluis reads. Computed once: it costs as much as opening or sealing does.
     pub fn id(&self) -> Option<Digest> {
-        match &self.body {
+        *self.id.get_or_init(|| match &self.body {
             KeyBody::Pkcs8(der) => PrivateKey::from_pkcs8(der).ok().map(|key| key.spki_id()),
             KeyBody::Symmetric { salt, bytes } => Some(symmetric_id(salt, bytes)),
-        }
+        })
     }
-}
 
-impl SealedKey {
     /// The key as the PEM block that stands in the sealed file: PKCS#8, or kluis's own block with the octets of
     /// a symmetric secret.
     pub fn to_pem(&self) -> Secret {
@@ -166,7 +182,7 @@ mod tests {
         let mut person = SecretKeys::file(secret, &mut |_| None).ok().unwrap();
         let key = cert.keys()[1].fingerprint.clone();
         let private = PrivateKey::generate(Algorithm::EcdsaP256, &mut Rng::system());
-        let keys = [SealedKey { name: "apiserver".to_owned(), body: KeyBody::Pkcs8(private.to_pkcs8()) }];
+        let keys = [SealedKey::new("apiserver", KeyBody::Pkcs8(private.to_pkcs8()))];
         let sealed = seal(&header(), &keys, &[(&cert, &key)]).unwrap();
         let ids = [("apiserver".to_owned(), private.spki_id())];
         let opened = open(&mut person, &sealed, &[(&cert, &key)], &header(), &ids).unwrap();

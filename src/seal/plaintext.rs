@@ -127,7 +127,7 @@ fn read_key(lines: &mut Lines<'_>) -> Result<(SealedKey, Digest), OpenFault> {
         Some(salt) => KeyBody::Symmetric { salt: salt.0, bytes },
         None => KeyBody::Pkcs8(bytes),
     };
-    Ok((SealedKey { name, body }, declared))
+    Ok((SealedKey::new(name, body), declared))
 }
 
 /// The lines that are left.
@@ -223,15 +223,14 @@ mod tests {
 
     fn keys() -> Vec<SealedKey> {
         let mut rng = Rng::system();
-        let private = |name: &str, algorithm, rng: &mut Rng| SealedKey {
-            name: name.to_owned(),
-            body: KeyBody::Pkcs8(PrivateKey::generate(algorithm, rng).to_pkcs8()),
+        let private = |name: &str, algorithm, rng: &mut Rng| {
+            SealedKey::new(name, KeyBody::Pkcs8(PrivateKey::generate(algorithm, rng).to_pkcs8()))
         };
         let symmetric = KeyBody::Symmetric { salt: [7; 32], bytes: Secret::new(vec![9; 32]) };
         vec![
             private("etcd-server", Algorithm::EcdsaP256, &mut rng),
             private("apiserver", Algorithm::EcdsaP384, &mut rng),
-            SealedKey { name: "encryption".to_owned(), body: symmetric },
+            SealedKey::new("encryption", symmetric),
         ]
     }
 
@@ -322,12 +321,12 @@ mod tests {
     fn names_that_would_break_a_line_are_not_written() {
         let body = || KeyBody::Symmetric { salt: [0; 32], bytes: Secret::new(vec![1]) };
         for name in ["", "a b", "a\nid: x", "a:b", "é"] {
-            let keys = [SealedKey { name: name.to_owned(), body: body() }];
+            let keys = [SealedKey::new(name, body())];
             assert!(matches!(write_plaintext(&header(), &keys), Err(SealFault::Name(_))), "{name:?}");
         }
-        let twice = [1, 2].map(|_| SealedKey { name: "a".to_owned(), body: body() });
+        let twice = [1, 2].map(|_| SealedKey::new("a", body()));
         assert!(matches!(write_plaintext(&header(), &twice), Err(SealFault::Names(_))));
-        let none = [SealedKey { name: "a".to_owned(), body: KeyBody::Pkcs8(Secret::new(vec![1, 2])) }];
+        let none = [SealedKey::new("a", KeyBody::Pkcs8(Secret::new(vec![1, 2])))];
         assert!(matches!(write_plaintext(&header(), &none), Err(SealFault::NotAKey(_))));
         assert!(matches!(write_plaintext(&header(), &[]), Err(SealFault::Names(_))));
     }

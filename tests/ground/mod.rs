@@ -1,6 +1,9 @@
 //! A repository founded by hand, with people whose keys are made on the spot: the ground on which commands run in
 //! process, each person with a state folder of their own.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(dead_code, missing_docs, reason = "each test binary uses its part")]
+
 use std::path::PathBuf;
 
 use kluis::cli::Machine;
@@ -14,14 +17,14 @@ use kluis::trust::{self, Closes, Epoch, Person, Policy, Thresholds, TrustRole, V
 pub struct Somebody {
     pub name: PersonName,
     pub certificate: Certificate,
-    key: PathBuf,
+    pub key: PathBuf,
 }
 
 pub struct Ground {
     pub dir: tempfile::TempDir,
     pub now: Time,
     pub people: Vec<Somebody>,
-    pin: String,
+    pub pin: String,
 }
 
 /// What a command answered.
@@ -54,8 +57,12 @@ impl Answered {
 impl Ground {
     /// Founds a repository: `names` are its roots.
     pub fn new(names: &[&str], trust: u32, break_glass: u32) -> Self {
+        Self::at(Time::parse("2026-11-24T12:00:00Z").unwrap(), names, trust, break_glass)
+    }
+
+    /// Founds a repository at this time.
+    pub fn at(now: Time, names: &[&str], trust: u32, break_glass: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let now = Time::parse("2026-11-24T12:00:00Z").unwrap();
         std::fs::create_dir(dir.path().join("repo")).unwrap();
         let people: Vec<Somebody> = names.iter().map(|name| somebody(&dir, name, now)).collect();
         let mut ground = Self { dir, now, people, pin: String::new() };
@@ -77,7 +84,7 @@ impl Ground {
             closes: None,
         };
         ground.pin = format!("kluis-pin:{}:1:{}", epoch.repo, Digest::of(epoch.write().as_bytes()));
-        ground.write_epoch(&epoch, &names.to_vec());
+        ground.write_epoch(&epoch, names);
         ground
     }
 

@@ -57,6 +57,7 @@ pub struct Applied {
 struct Work {
     name: ClusterName,
     config: ClusterConfig,
+    /// Whoever could write to the work tree may have edited it too: what follows from it is shown before it is done.
     edited: Option<Vec<u8>>,
     api: Option<ApiChange>,
     nodes: Vec<NodeWork>,
@@ -113,6 +114,10 @@ pub fn apply(session: &mut Session, clusters: &[ClusterName]) -> Result<Applied,
             plan.changes.removes.insert(place.to_string());
             record.removed.push(place.clone());
         }
+    }
+    // carry_out looks again; here, so that no touch or passphrase is for nothing.
+    repository.work.check_writable(&plan.edited)?;
+    for work in &works {
         let of = (&work.name, &work.config);
         issuing::carry_out(session, &repository, &mut actor, of, &work.nodes, (&mut record, &mut plan))?;
     }

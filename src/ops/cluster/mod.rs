@@ -1,6 +1,9 @@
 //! Clusters: making one (`new`), bringing certificates in line with cluster.toml (`apply`), and looking (`view`).
 
 pub mod apply;
+mod making;
 pub mod new;
 pub mod template;
 pub mod view;
+
+pub(super) use making::own_break_glass;
