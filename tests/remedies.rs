@@ -22,7 +22,6 @@ fn every_remedy() -> Vec<Remedy> {
         | Remedy::ClusterApply(_)
         | Remedy::CertIssue(..)
         | Remedy::TrustExpires
-        | Remedy::DoctorConfirm
         | Remedy::Doctor
         | Remedy::As(_)
         | Remedy::Verify
@@ -48,7 +47,6 @@ fn every_remedy() -> Vec<Remedy> {
         Remedy::ClusterApply(cluster.clone()),
         Remedy::CertIssue(cluster, node),
         Remedy::TrustExpires,
-        Remedy::DoctorConfirm,
         Remedy::Doctor,
         Remedy::As(person),
         Remedy::Verify,

@@ -34,10 +34,8 @@ pub enum Remedy {
     ClusterApply(ClusterName),
     /// Issue a node's certificates anew.
     CertIssue(ClusterName, NodeName),
-    /// Draft an epoch that lives longer.
+    /// Draft an epoch that lives longer; it is news, too.
     TrustExpires,
-    /// A heartbeat that proves that the log is alive.
-    DoctorConfirm,
     /// Check this machine.
     Doctor,
     /// Say who you are.
@@ -76,7 +74,6 @@ impl fmt::Display for Remedy {
             Self::ClusterApply(cluster) => write!(f, "kluis cluster apply -c {cluster}"),
             Self::CertIssue(cluster, node) => write!(f, "kluis cert issue -c {cluster} --node {node}"),
             Self::TrustExpires => f.write_str("kluis trust set expires 365d"),
-            Self::DoctorConfirm => f.write_str("kluis doctor --confirm"),
             Self::Doctor => f.write_str("kluis doctor"),
             Self::As(person) => write!(f, "kluis --as {person} status"),
             Self::Verify => f.write_str("kluis verify"),

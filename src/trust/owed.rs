@@ -73,7 +73,7 @@ impl Debts<'_> {
         }
         if newest.plus(latest.policy.max_quiet) < self.now {
             let why = format!("the newest statement is of {newest}, more than {} ago", latest.policy.max_quiet);
-            findings.push(Finding::new(Code::Stale, why).fix(Remedy::DoctorConfirm));
+            findings.push(Finding::new(Code::Stale, why).fix(Remedy::TrustExpires));
         }
     }
 
@@ -184,7 +184,7 @@ impl Debts<'_> {
             if !confirmed {
                 let why = format!("{person} has not opened it in 30 days");
                 let finding = Finding::new(Code::Unconfirmed, why).at(entry.place().to_string()).of(person);
-                findings.push(finding.fix(Remedy::DoctorConfirm));
+                findings.push(finding);
             }
         }
     }
