@@ -27,6 +27,12 @@ pub struct Member {
     process: Running,
 }
 
+impl Member {
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
 impl Etcd {
     /// Starts the first `count` control-plane nodes' members, and waits until all are healthy.
     pub fn start(scratch: &Path, exports: &Exports, count: usize) -> Etcd {

@@ -23,8 +23,13 @@ fn controller_manager_and_scheduler_work_on_their_kubeconfigs_and_stay_healthy()
     let trusted = std::fs::read_to_string(plane.export.pki("ca.crt")).expect("an export can be read");
     assert_eq!(root.trim(), trusted.trim(), "pods are told to trust what the export says");
 
-    // A token that the controllers' own service accounts use is signed with sa.key and checked with sa.pub.
+    // Each controller works as a service account of its own: its token is signed with sa.key and checked with sa.pub.
     wait_until("the default service account", || exists(&plane, &["serviceaccount", "default", "--namespace=probe"]));
+    let controller = json!("system:serviceaccount:kube-system:service-account-controller");
+    let made = plane.audit_events(|event| {
+        event["user"]["username"] == controller && event["verb"] == "create" && event["responseStatus"]["code"] == 201
+    });
+    assert!(!made.is_empty(), "no request of {controller} was taken");
 
     // A kubelet's own words make the node; the node lifecycle controller then takes its taint off, and the pod is bound.
     let kubelet = plane.on_loopback(&plane.export, "kubelet.conf");

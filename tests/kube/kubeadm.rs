@@ -11,7 +11,9 @@ mount -t tmpfs tmpfs /etc && mkdir /etc/kubernetes && mount --bind "$1" /etc/kub
 
 fn kubeadm(scratch: &Scratch, export: &Export, node: usize, args: &[&str]) -> Ended {
     let (name, _, address) = CONTROL_PLANES[node];
-    let config = scratch.write(&format!("{name}.yaml"), &configuration(name, address));
+    let version = Run::new(&programs::kubernetes("kubeadm"), scratch.path()).args(["version", "--output=short"]);
+    let configuration = configuration(name, address, version.succeeds().trim());
+    let config = scratch.write(&format!("{name}.yaml"), &configuration);
     Run::new(&programs::system("unshare"), scratch.path())
         .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c", IN_PLACE, "sh"])
         .args([export.path(), &programs::kubernetes("kubeadm")])
@@ -20,7 +22,7 @@ fn kubeadm(scratch: &Scratch, export: &Export, node: usize, args: &[&str]) -> En
         .ends()
 }
 
-fn configuration(node: &str, address: &str) -> String {
+fn configuration(node: &str, address: &str, version: &str) -> String {
     format!(
         "apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
@@ -29,7 +31,7 @@ nodeRegistration: {{name: {node}, criSocket: 'unix:///run/none.sock'}}
 ---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
-kubernetesVersion: v1.36.3
+kubernetesVersion: {version}
 certificatesDir: /etc/kubernetes/pki
 controlPlaneEndpoint: 127.0.0.1:6443
 apiServer: {{certSANs: ['127.0.0.1']}}

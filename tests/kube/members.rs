@@ -41,6 +41,10 @@ fn etcd_refuses_clients_and_peers_of_any_authority_but_its_own() {
     ] {
         etcd.with_certificate(0, &stranger).args(get).refused();
     }
+    let log = etcd.members()[0].log();
+    for reason in ["client didn't provide a certificate", "certificate signed by unknown authority"] {
+        assert!(log.contains(reason), "etcd refused for another reason than {reason}: {log}");
+    }
     // A client of this cluster does not speak with an etcd of another one either.
     etcd.as_health_check(0).flag("cacert", other.pki("etcd/ca.crt")).args(get).refused();
 
