@@ -16,5 +16,5 @@ pub use clock::now;
 pub use harden::harden;
 pub use rng::Rng;
 pub use state::{StateError, state_dir};
-pub use terminal::{Terminal, passphrase_from_fd};
+pub use terminal::{Terminal, passphrase_from_fd, read_input};
 pub use variables::{pin_line, temporary, wants_color};
