@@ -1,6 +1,7 @@
 //! The command line: grammar, dispatch and rendering. The only layer that knows clap and prints. One file a
 //! command: its words and flags, a call into `ops`, and how its answer reads.
 
+mod change;
 mod global;
 mod report;
 

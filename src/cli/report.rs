@@ -23,6 +23,10 @@ pub trait Report {
     fn is_raw(&self) -> bool {
         false
     }
+    /// Whether the human form is one value that scripts take, so that findings go to stderr.
+    fn is_value(&self) -> bool {
+        self.is_raw()
+    }
 }
 
 /// A report with its exit code and findings.
@@ -137,7 +141,7 @@ pub fn answer(
         }
         Output::Json => write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data())),
         Output::Human => answer.report.human(out).and_then(|()| {
-            let list: &mut dyn Write = if answer.report.is_raw() { err } else { out };
+            let list: &mut dyn Write = if answer.report.is_value() { err } else { out };
             write_findings(list, &answer.findings, &paint)?;
             answer.report.verdict(list)
         }),

@@ -112,6 +112,20 @@ pub fn passphrase_from_fd(fd: u32) -> io::Result<Secret> {
     Ok(Secret::from(bytes))
 }
 
+/// Reads all of standard input, at most `most` bytes, and puts the terminal in its place: pinentry finds the
+/// terminal by descriptor 0, and questions are asked on it. Where there is no terminal, it stays as it is.
+pub fn read_input(most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {most} bytes")));
+    }
+    if let Ok(terminal) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty") {
+        rustix::stdio::dup2_stdin(&terminal)?;
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd as _;

@@ -1,6 +1,7 @@
 //! Use cases: the only place that joins work tree, trust, sealing, X.509 and exports. One file a family of
 //! commands. Returns values; never prints and never asks but through the session.
 
+pub mod adopt;
 pub mod cert;
 pub mod cluster;
 pub mod demo;
@@ -8,20 +9,26 @@ pub mod doctor;
 mod draft;
 pub mod export;
 mod failure;
+mod given;
+pub mod init;
 mod issuing;
 pub mod man;
 pub mod open;
 pub mod own_keys;
+pub mod people;
+pub mod person;
 mod pinning;
 mod plan;
 pub mod reseal;
 mod secrets;
 mod session;
 pub mod status;
+pub mod trust;
 pub mod verify;
 
 pub use draft::Draft;
 pub use failure::Failure;
-pub use pinning::{Pinning, names};
+pub use given::Given;
+pub use pinning::{Pinning, names, pin_line};
 pub use plan::{Plan, Written, missing_signatures, new_record, overlay};
 pub use session::{Actor, Gate, Repository, Session, Settings};

@@ -137,13 +137,19 @@ impl Pinning {
         if !findings.is_empty() {
             return Err(Failure::findings("this repository is not the one of the line", findings));
         }
-        self.pin_tree(verified)
+        self.pin_heads(verified, &line.heads)
     }
 
     /// Pins the highest valid epoch, and the heads where the log was judged.
     pub fn pin_tree(&mut self, verified: &Verified) -> Result<(), Failure> {
+        self.pin_heads(verified, &[])
+    }
+
+    /// Beside a draft the log is not judged; the heads of a colleague's line are then all that is known of it.
+    fn pin_heads(&mut self, verified: &Verified, heads: &[Digest]) -> Result<(), Failure> {
         let Source::Machine { folder, pins } = &mut self.source else { return Ok(()) };
-        let Some((repo, seen)) = seen(verified) else { return Ok(()) };
+        let Some((repo, mut seen)) = seen(verified) else { return Ok(()) };
+        seen.heads.extend(heads);
         let (worktree, remotes) = (&self.worktree, &self.remotes);
         *pins = Pins::update(folder, |pins| {
             pins.replace(repo, &seen);
@@ -171,23 +177,24 @@ impl Pinning {
         Ok(())
     }
 
-    /// Refuses to sign a second epoch of a number of which one was seen valid here (T3). Another draft of the
-    /// same number is signed after both were shown.
-    pub fn check_signing(&self, session: &mut Session, epoch: &Epoch, bytes: &[u8]) -> Result<(), Failure> {
-        let Some(pin) = self.pin() else { return Ok(()) };
-        let sha256 = Digest::of(bytes);
+    /// Refuses to sign a second epoch of a number of which one was seen valid here (T3). Returns the other drafts
+    /// of the number that this person signed: another one is signed after both were shown.
+    pub fn signed_before(&self, number: u32, sha256: Digest) -> Result<Vec<Digest>, Failure> {
+        let Some(pin) = self.pin() else { return Ok(Vec::new()) };
         let others = |seen: &BTreeMap<u32, BTreeSet<Digest>>| -> Vec<Digest> {
-            let all = seen.get(&epoch.number).into_iter().flatten();
-            all.copied().filter(|digest| *digest != sha256).collect()
+            seen.get(&number).into_iter().flatten().copied().filter(|digest| *digest != sha256).collect()
         };
         if let Some(valid) = others(&pin.seen).first() {
-            let what = format!(
-                "epoch {} was seen valid here as {valid}; signing {sha256} too would fork the chain",
-                epoch.number
-            );
+            let what = format!("epoch {number} was seen valid here as {valid}; signing {sha256} too would fork the chain");
             return Err(Failure { exit: 4, ..Failure::failed(what) }.help(Remedy::TrustCompare));
         }
-        for earlier in others(&pin.signed) {
+        Ok(others(&pin.signed))
+    }
+
+    /// The same for an epoch that is about to be signed; says which earlier draft it replaces.
+    pub fn check_signing(&self, session: &mut Session, epoch: &Epoch, bytes: &[u8]) -> Result<(), Failure> {
+        let sha256 = Digest::of(bytes);
+        for earlier in self.signed_before(epoch.number, sha256)? {
             session.notes.push(format!(
                 "you signed another draft of epoch {} before: {earlier}; this one is {sha256} and replaces it",
                 epoch.number
@@ -206,7 +213,12 @@ impl Pinning {
         Ok(())
     }
 
-    /// The persons, for messages.
+    /// Whether this machine has a pin for the repository.
+    pub fn is_pinned(&self) -> bool {
+        self.pin().is_some()
+    }
+
+    /// Whether the anchor was given for this run, so that the pins of this machine are left alone.
     pub fn is_given(&self) -> bool {
         matches!(self.source, Source::Line(_))
     }

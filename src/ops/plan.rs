@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
 use crate::model::{Code, Digest, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
 use crate::openpgp::{Certificate, Kind};
-use crate::repo::{ChangeSet, Commit};
+use crate::repo::{ChangeSet, Commit, WorkTree};
 use crate::trust::{self, Entry, Epoch, Record, Tree, Verified};
 
 /// A change set in the making.
@@ -19,6 +19,8 @@ pub struct Plan {
     pub changes: ChangeSet,
     /// Managed paths that people edited and that this command takes into its commit.
     pub edited: BTreeSet<String>,
+    /// Whether errors that the tree had before may stay: for commands that mend one thing of several.
+    pub keeps_errors: bool,
     record: Option<Record>,
     draft: Option<Draft>,
     signs_draft: bool,
@@ -128,16 +130,7 @@ impl Plan {
         let after = self.check_result(session, repository)?;
         written.missing_signatures = missing_signatures(&after);
         written.findings = after.findings.iter().filter(|f| f.level == Level::Attention).cloned().collect();
-        let message = message(title, why, &written);
-        let commit = if session.settings.no_commit { Commit::IndexOnly } else { Commit::Message(message) };
-        let applied = repository.work.apply(&self.changes, &commit, session.now)?;
-        written.commit = applied.commit;
-        if repository.work.wants_signed_commits() && written.commit.is_some() {
-            session.notes.push(
-                "this commit is not signed, though commit.gpgsign asks for it: kluis signs what it says, not commits"
-                    .to_owned(),
-            );
-        }
+        written.commit = commit(session, &repository.work, &self.changes, message(title, why, &written))?;
         if let Some((epoch, bytes)) = &signed {
             repository.pinning.note_signed(epoch, &Digest::of(bytes))?;
         }
@@ -200,7 +193,8 @@ impl Plan {
         let tree = overlay(&repository.verified.tree, &self.changes);
         let anchor = repository.pinning.anchor();
         let after = trust::verify(tree, anchor.as_ref(), session.now, false);
-        let known: Vec<&Finding> = repository.verified.findings.iter().filter(|f| f.code.is_anchor()).collect();
+        let known = |f: &&Finding| f.code.is_anchor() || self.keeps_errors;
+        let known: Vec<&Finding> = repository.verified.findings.iter().filter(known).collect();
         let new: Vec<Finding> = after
             .findings
             .iter()
@@ -220,7 +214,26 @@ pub fn missing_signatures(verified: &Verified) -> Vec<PersonName> {
     verified.chain.draft().map(|draft| draft.missing.people().into_iter().collect()).unwrap_or_default()
 }
 
-fn message(title: &str, why: &str, written: &Written) -> String {
+/// Writes the changes and commits them, or leaves the commit to the user; returns the commit.
+pub fn commit(
+    session: &mut Session,
+    work: &WorkTree,
+    changes: &ChangeSet,
+    message: String,
+) -> Result<Option<String>, Failure> {
+    let commit = if session.settings.no_commit { Commit::IndexOnly } else { Commit::Message(message) };
+    let applied = work.apply(changes, &commit, session.now)?;
+    if work.wants_signed_commits() && applied.commit.is_some() {
+        session.notes.push(
+            "this commit is not signed, though commit.gpgsign asks for it: kluis signs what it says, not commits"
+                .to_owned(),
+        );
+    }
+    Ok(applied.commit)
+}
+
+/// The commit message: title, reason, and the epoch and record in trailers.
+pub fn message(title: &str, why: &str, written: &Written) -> String {
     let mut message = format!("{title}\n");
     if !why.is_empty() {
         message.push_str(&format!("\n{why}\n"));

@@ -7,6 +7,7 @@ mod canonical;
 pub mod chain;
 pub mod current;
 mod dag;
+pub mod difference;
 mod epoch;
 mod files;
 pub mod log;
