@@ -1,6 +1,8 @@
 //! The house: who may import whom (docs/ARCHITECTURE.md), which module owns which crate, and that no source file is
 //! forgotten. Read from the source itself, so that a new import is a decision and not an accident.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

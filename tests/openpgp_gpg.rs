@@ -1,6 +1,8 @@
 //! Our OpenPGP against stock gpg and a real gpg-agent, in homes of their own: what gpg makes we read, what we
 //! make gpg reads, and what gpg would let pass but FORMAT 3 and 9 forbid is refused with its code.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

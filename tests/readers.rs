@@ -1,7 +1,8 @@
 //! The commands that read, on a repository made by stock gpg, openssl and git: `status`, `verify`, `doctor`, `open`,
 //! `export`, `completions`, `man`; with a real gpg-agent and with key files. Each refusal leaves nothing behind.
 
-#[allow(dead_code, reason = "made for the attacks; these tests use a part of it")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod stock;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Advice that can be followed: every remedy that names a kluis command is a line that the real grammar takes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use kluis::model::{ClusterName, NodeName, PersonName, Remedy};
 
 /// One of each. The match below makes a new variant fail to compile until it stands here.

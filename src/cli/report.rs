@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::global::{Global, Output};
 use crate::model::{Finding, Level, displayed};
-use crate::ops::Failure;
+use crate::ops::{Failure, Progress};
 
 /// What a command found out or did.
 pub trait Report {
@@ -191,7 +191,7 @@ pub fn failure(
 }
 
 /// Draws the progress of long work on stderr, from its second second on; nothing where nobody looks.
-pub fn progress(output: Output) -> Box<dyn FnMut(&str, usize, usize)> {
+pub fn progress(output: Output) -> Progress {
     use std::io::IsTerminal as _;
     if output == Output::Json || !io::stderr().is_terminal() {
         return Box::new(|_, _, _| {});

@@ -120,6 +120,7 @@ pub fn read_input(most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {most} bytes")));
     }
+    #[expect(clippy::disallowed_methods, reason = "the terminal is a device; nothing is written to a file")]
     if let Ok(terminal) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty") {
         rustix::stdio::dup2_stdin(&terminal)?;
     }

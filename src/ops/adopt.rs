@@ -123,7 +123,8 @@ fn describe(verified: &Verified, index: usize) -> Option<Voided> {
     entries.extend(record.deny.iter().map(|deny| format!("denies the request {}", deny.request.h16())));
     entries.extend(record.confirm.iter().map(|confirm| format!("confirms {}", confirm.place())));
     let without = |what: &str| format!("{what}, which adopting does not bring back");
-    entries.extend(record.revoke_key.iter().map(|entry| without(&format!("revokes {} of {}", entry.key, entry.person))));
+    entries
+        .extend(record.revoke_key.iter().map(|entry| without(&format!("revokes {} of {}", entry.key, entry.person))));
     entries.extend(record.adopt.iter().map(|other| without(&format!("adopts {}", other.h16()))));
     Some(Voided {
         record: logged.sha256,

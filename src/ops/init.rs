@@ -167,7 +167,8 @@ mod tests {
     fn the_template_says_nothing_until_its_comments_are_taken_off_and_then_parses() {
         let (_, text) = TEMPLATES[0];
         assert!(text.lines().all(|line| line.is_empty() || line.starts_with("# ") || line == "#"));
-        let setting = |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let setting =
+            |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
         let settings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(setting).collect();
         let config = ClusterConfig::parse(&settings.join("\n")).unwrap();
         assert_eq!(config.nodes.len(), 2);

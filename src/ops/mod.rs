@@ -31,4 +31,4 @@ pub use failure::Failure;
 pub use given::Given;
 pub use pinning::{Pinning, names, pin_line};
 pub use plan::{Plan, Written, missing_signatures, new_record, overlay};
-pub use session::{Actor, Gate, Repository, Session, Settings};
+pub use session::{Actor, Gate, Progress, Repository, Session, Settings};

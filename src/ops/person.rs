@@ -224,9 +224,15 @@ fn parts(epoch: &mut Epoch, name: &PersonName, grant: &Parts, withdraw: &Parts) 
     }
     let mut withdraw = withdraw.with_admins();
     withdraw.groups.retain(|group| !grant.groups.contains(group));
-    let grant = Parts { groups: grant.with_admins().groups.difference(&withdraw.groups).cloned().collect(), ..grant.clone() };
+    let grant =
+        Parts { groups: grant.with_admins().groups.difference(&withdraw.groups).cloned().collect(), ..grant.clone() };
     for (cluster_name, cluster) in &mut epoch.clusters {
-        set(&mut cluster.keyholders, name, grant.keyholder.contains(cluster_name), withdraw.keyholder.contains(cluster_name));
+        set(
+            &mut cluster.keyholders,
+            name,
+            grant.keyholder.contains(cluster_name),
+            withdraw.keyholder.contains(cluster_name),
+        );
         set(&mut cluster.issuers, name, grant.issuer.contains(cluster_name), withdraw.issuer.contains(cluster_name));
         let of = |parts: &Parts| -> BTreeSet<String> {
             parts.groups.iter().filter(|(cluster, _)| cluster == cluster_name).map(|(_, group)| group.clone()).collect()

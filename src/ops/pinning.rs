@@ -185,7 +185,8 @@ impl Pinning {
             seen.get(&number).into_iter().flatten().copied().filter(|digest| *digest != sha256).collect()
         };
         if let Some(valid) = others(&pin.seen).first() {
-            let what = format!("epoch {number} was seen valid here as {valid}; signing {sha256} too would fork the chain");
+            let what =
+                format!("epoch {number} was seen valid here as {valid}; signing {sha256} too would fork the chain");
             return Err(Failure { exit: 4, ..Failure::failed(what) }.help(Remedy::TrustCompare));
         }
         Ok(others(&pin.signed))

@@ -67,6 +67,9 @@ pub enum Gate {
     Anything,
 }
 
+/// Draws the progress of long work: what it is, how much is done, and of how much.
+pub type Progress = Box<dyn FnMut(&str, usize, usize)>;
+
 /// One run of a command.
 pub struct Session {
     /// What the command line says.
@@ -80,7 +83,7 @@ pub struct Session {
     /// What the person should know, beside the answer.
     pub notes: Vec<String>,
     /// Shows progress of long work: done and total. The command line draws it.
-    pub progress: Box<dyn FnMut(&str, usize, usize)>,
+    pub progress: Progress,
 }
 
 /// The repository, verified.

@@ -344,11 +344,11 @@ impl Scope<'_> {
                         reasons.push(Code::StillListed, format!("{place} is removed while its generation is in use"));
                     }
                 }
-                Place::Request(_, h16) | Place::RequestSignature(_, h16, _) => {
-                    if requests::is_needed(self.view, h16, self.epoch.number) {
-                        let why = format!("{place} is removed before an epoch closed every record that names it");
-                        reasons.push(Code::RequestMissing, why);
-                    }
+                Place::Request(_, h16) | Place::RequestSignature(_, h16, _)
+                    if requests::is_needed(self.view, h16, self.epoch.number) =>
+                {
+                    let why = format!("{place} is removed before an epoch closed every record that names it");
+                    reasons.push(Code::RequestMissing, why);
                 }
                 _ => {}
             }

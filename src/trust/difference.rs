@@ -249,11 +249,9 @@ fn clusters(from: &Epoch, to: &Epoch, changes: &mut Vec<Change>) {
     for name in names {
         let (old, new) = (from.clusters.get(name), to.clusters.get(name));
         match (old, new) {
-            (None, Some(new)) => changes.push(Change::ClusterAdded {
-                cluster: name.clone(),
-                id: new.id,
-                api: new.api.clone(),
-            }),
+            (None, Some(new)) => {
+                changes.push(Change::ClusterAdded { cluster: name.clone(), id: new.id, api: new.api.clone() })
+            }
             (Some(old), None) => changes.push(Change::ClusterRemoved { cluster: name.clone(), id: old.id }),
             (Some(old), Some(new)) => {
                 if old.api != new.api {
@@ -300,9 +298,10 @@ fn parts_and_keys(name: &ClusterName, old: Option<&Cluster>, new: &Cluster, chan
 fn parts(cluster: &Cluster) -> BTreeSet<(PersonName, Part)> {
     let keyholders = cluster.keyholders.iter().map(|name| (name.clone(), Part::Keyholder));
     let issuers = cluster.issuers.iter().map(|name| (name.clone(), Part::Issuer));
-    let groups = cluster.groups.iter().flat_map(|(name, groups)| {
-        groups.iter().map(move |group| (name.clone(), Part::Group(group.clone())))
-    });
+    let groups = cluster
+        .groups
+        .iter()
+        .flat_map(|(name, groups)| groups.iter().map(move |group| (name.clone(), Part::Group(group.clone()))));
     keyholders.chain(issuers).chain(groups).collect()
 }
 

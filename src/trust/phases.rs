@@ -10,9 +10,12 @@ use crate::model::{ClusterName, Generation, Keyset, State};
 /// The states that the last steps of each generation of one keyset leave: one, or several in a conflict.
 pub type States = BTreeMap<Generation, BTreeSet<State>>;
 
+/// The index of a record in the log, and the state to which it brings a generation.
+type Step = (usize, Generation, State);
+
 /// Steps by keyset: the record and what it sets.
 #[derive(Default)]
-pub struct Steps(BTreeMap<(ClusterName, Keyset), Vec<(usize, Generation, State)>>);
+pub struct Steps(BTreeMap<(ClusterName, Keyset), Vec<Step>>);
 
 impl Steps {
     /// All steps of the records that `take` takes.

@@ -353,8 +353,10 @@ impl Repository {
             self.put_file(Place::ServiceAccount(cluster(name), generation(number)), pki::public_pem(&der));
             (der, ())
         } else {
-            let validity =
-                pki::Validity { not_before: self.clock.minus(Span::minutes(5)), not_after: self.clock.plus(Span::days(3650)) };
+            let validity = pki::Validity {
+                not_before: self.clock.minus(Span::minutes(5)),
+                not_after: self.clock.plus(Span::days(3650)),
+            };
             let common_name = format!("{keyset}-ca-g{number}");
             let spec = pki::CaSpec { common_name: &common_name, validity, name_constraints: None };
             let der = pki::issue_ca(&key, &spec, &mut self.rng);
@@ -368,7 +370,13 @@ impl Repository {
     }
 
     /// Seals something to the keyholders of the latest epoch. Returns the entry and the bytes; writes nothing.
-    pub fn seal(&mut self, name: &str, sealed: SealedName, revision: u32, public: &[(&str, Digest)]) -> (Sealed, Vec<u8>) {
+    pub fn seal(
+        &mut self,
+        name: &str,
+        sealed: SealedName,
+        revision: u32,
+        public: &[(&str, Digest)],
+    ) -> (Sealed, Vec<u8>) {
         let keyholders: Vec<String> = {
             let found = self.latest().clusters.get(&cluster(name)).unwrap();
             found.keyholders.iter().map(ToString::to_string).collect()
@@ -385,8 +393,11 @@ impl Repository {
         public: &[(&str, Digest)],
         to: &[&str],
     ) -> (Sealed, Vec<u8>) {
-        to.iter().for_each(|label| drop(self.identity(label)));
-        let recipients: Vec<_> = to.iter().map(|l| (&self.identities[*l].certificate, &self.identities[*l].encrypt)).collect();
+        for label in to {
+            self.identity(label);
+        }
+        let recipients: Vec<_> =
+            to.iter().map(|l| (&self.identities[*l].certificate, &self.identities[*l].encrypt)).collect();
         let bytes = openpgp::encrypt(&Secret::new(b"what nobody here opens".to_vec()), &recipients).unwrap();
         let entry = Sealed {
             cluster: cluster(name),
@@ -404,7 +415,14 @@ impl Repository {
     }
 
     /// Seals into the tree and into `record`.
-    pub fn seal_in(&mut self, record: &mut Record, name: &str, sealed: SealedName, revision: u32, public: &[(&str, Digest)]) {
+    pub fn seal_in(
+        &mut self,
+        record: &mut Record,
+        name: &str,
+        sealed: SealedName,
+        revision: u32,
+        public: &[(&str, Digest)],
+    ) {
         let (entry, bytes) = self.seal(name, sealed, revision, public);
         self.put_file(entry.place(), bytes);
         record.sealed.push(entry);
@@ -485,7 +503,13 @@ impl Repository {
             record.phase.push(self.phase(name, keyset, 1, State::Issuing));
         }
         let id = Digest::of(&self.rng.bytes::<32>());
-        self.seal_in(&mut record, name, SealedName::Keyset(Keyset::Encryption, generation(1)), 1, &[("encryption", id)]);
+        self.seal_in(
+            &mut record,
+            name,
+            SealedName::Keyset(Keyset::Encryption, generation(1)),
+            1,
+            &[("encryption", id)],
+        );
         record.phase.push(self.phase(name, Keyset::Encryption, 1, State::Issuing));
         let key = self.key();
         let bundle = place(&format!("clusters/{name}/sealed/node.cp-1.asc"));

@@ -2,6 +2,9 @@
 //! docs/FORMAT.md says, so `verify` accepting it is the proof that the page and the program agree; and it is
 //! the ground on which attacks are staged.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,7 @@ fn sweep_afterwards(dir: &Path) {
     let pid = std::process::id().to_string();
     let mut watch = Command::new("sh");
     watch.args(["-c", script, "sh", &pid]).arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    #[expect(clippy::zombie_processes, reason = "it outlives this process, for which it waits")]
     watch.spawn().unwrap();
 }
 

@@ -296,7 +296,7 @@ pub fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
         } else {
             match bytes[at + 1] {
                 short @ 0..=191 => (2, usize::from(short)),
-                first @ 192..=223 => (3, (usize::from(first) - 192 << 8) + usize::from(bytes[at + 2]) + 192),
+                first @ 192..=223 => (3, ((usize::from(first) - 192) << 8) + usize::from(bytes[at + 2]) + 192),
                 _ => (6, bytes[at + 2..at + 6].iter().fold(0, |n, b| n << 8 | usize::from(*b))),
             }
         };

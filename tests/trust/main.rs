@@ -1,12 +1,8 @@
 //! What `verify` accepts and refuses, on whole repositories in memory.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "../repository/mod.rs"]
 mod repository;
 
-mod attacks;
-mod canonical;
 mod closing;
-mod owed;
-mod phases;
-mod removal;
-mod requests;

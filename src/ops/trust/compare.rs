@@ -179,7 +179,8 @@ pub fn with_checkout(session: &mut Session, path: &Path) -> Result<Comparison, F
         Comparison { relation: Relation::Same, here: here.side(), there: there.side(), fork: None, other_draft: false };
     let both = here.latest.epoch.number.min(there.latest.epoch.number);
     let pairs = here.verified.chain.all().iter().zip(other.chain.all());
-    let parted = pairs.filter(|(ours, _)| ours.epoch.number <= both).find(|(ours, theirs)| ours.sha256 != theirs.sha256);
+    let parted =
+        pairs.filter(|(ours, _)| ours.epoch.number <= both).find(|(ours, theirs)| ours.sha256 != theirs.sha256);
     comparison.fork = parted.map(|(ours, theirs)| Fork {
         epoch: ours.epoch.number,
         here: ours.sha256,
@@ -200,7 +201,8 @@ pub fn with_checkout(session: &mut Session, path: &Path) -> Result<Comparison, F
     };
     let drafts = here.verified.chain.draft().zip(other.chain.draft());
     comparison.other_draft = comparison.relation != Relation::OtherRepository
-        && drafts.is_some_and(|(ours, theirs)| ours.epoch.number == theirs.epoch.number && ours.sha256 != theirs.sha256);
+        && drafts
+            .is_some_and(|(ours, theirs)| ours.epoch.number == theirs.epoch.number && ours.sha256 != theirs.sha256);
     Ok(comparison)
 }
 

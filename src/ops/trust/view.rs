@@ -28,6 +28,7 @@ pub struct Unclosed {
 
 /// A cluster of an epoch.
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys of FORMAT 4")]
 pub struct ClusterView {
     pub name: ClusterName,
     pub id: HexId<16>,
