@@ -1,12 +1,13 @@
 //! Rendering: one answer, written for people or as JSON; findings, failures and notes always in one way.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::global::{Global, Output};
-use crate::model::{Finding, Level, displayed};
+use crate::model::{Code, Finding, Level, displayed};
 use crate::ops::{Failure, Progress};
 
 /// What a command found out or did.
@@ -109,15 +110,37 @@ impl Paint {
     }
 }
 
-/// Writes findings for people, the gravest first: one line each, and the remedy below.
+/// Of findings that differ in their path alone, this many are written out.
+const SHOWN_ALIKE: usize = 3;
+
+/// Writes findings for people, the gravest first: one line each, and the remedy below. Those that say the same
+/// of many files are cut short, so that a cluster with a thousand nodes doesn't bury what else is wrong.
 fn write_findings(out: &mut dyn Write, findings: &[Finding], paint: &Paint) -> io::Result<()> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    let alike = |a: &Finding, b: &Finding| (a.level, a.code, &a.why, &a.fix) == (b.level, b.code, &b.why, &b.fix);
     let mut findings: Vec<&Finding> = findings.iter().collect();
     findings.sort_by_key(|finding| finding.level);
+    let mut places: BTreeMap<(Level, Code, &str), Vec<usize>> = BTreeMap::new();
     for finding in findings {
-        let path = finding.path.as_ref().map(|path| format!("{}: ", displayed(path))).unwrap_or_default();
-        let level = paint.level(finding.level);
-        writeln!(out, "{level}[{}]: {path}{}", finding.code, displayed(&finding.why))?;
-        if let Some(fix) = &finding.fix {
+        let known = places.entry((finding.level, finding.code, &finding.why)).or_default();
+        match known.iter().find(|group| alike(groups[**group][0], finding)) {
+            Some(group) => groups[*group].push(finding),
+            None => {
+                known.push(groups.len());
+                groups.push(vec![finding]);
+            }
+        }
+    }
+    for group in groups {
+        for finding in group.iter().take(SHOWN_ALIKE) {
+            let path = finding.path.as_ref().map(|path| format!("{}: ", displayed(path))).unwrap_or_default();
+            let level = paint.level(finding.level);
+            writeln!(out, "{level}[{}]: {path}{}", finding.code, displayed(&finding.why))?;
+        }
+        if group.len() > SHOWN_ALIKE {
+            writeln!(out, "  and {} more like these; -o json names them all", group.len() - SHOWN_ALIKE)?;
+        }
+        if let Some(fix) = &group[0].fix {
             writeln!(out, "  help: {}", displayed(&fix.to_string()))?;
         }
     }
