@@ -1,5 +1,7 @@
 //! docs/COMMANDS.md is the grammar, and every example in a help page is a line that the grammar takes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

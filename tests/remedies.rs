@@ -60,7 +60,8 @@ fn every_remedy() -> Vec<Remedy> {
     remedies
 }
 
-/// A command line as a shell would split it. Advice has no other quoting than double quotes.
+/// A command line as a shell would split it. Advice has no other quoting than double quotes. For NAME, which the
+/// reader fills in, stands a name.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
@@ -72,13 +73,13 @@ fn words(line: &str) -> Vec<String> {
     }
     words.push(word);
     words.retain(|word| !word.is_empty());
-    words
+    words.into_iter().map(|word| if word == "NAME" { "alice".to_owned() } else { word }).collect()
 }
 
 #[track_caller]
 fn takes(line: &str) {
     let parsed = kluis::cli::grammar().try_get_matches_from(words(line));
-    if let Err(error) = parsed {
+    if let Some(error) = parsed.err().filter(clap::Error::use_stderr) {
         panic!("{line}\n{error}");
     }
 }
@@ -129,6 +130,7 @@ fn filled(line: &str) -> String {
             name if name.contains("keyset") => "encryption",
             name if name.contains("person") => "alice",
             name if name.contains("number") => "2",
+            name if name.contains("profile") => "apiserver",
             _ => "prod",
         };
         filled = filled + before + value;

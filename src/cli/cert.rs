@@ -117,15 +117,17 @@ fn check_words(
     let is_break_glass = profile == Some(Profile::BreakGlass);
     match (profile, node) {
         (Some(Profile::Client), _) => {
-            return Err(Failure::usage("a person's certificate takes that person's request, which comes later"));
+            return Err(Failure::usage("a person's certificate takes that person's signed request, which this version can't grant"));
         }
         (Some(Profile::BreakGlass), Some(_)) => return Err(Failure::usage("break-glass is a person's, not a node's")),
         (Some(Profile::BreakGlass), None) if reason.is_none() => {
             return Err(Failure::usage("a break-glass certificate needs a reason: --reason TEXT"));
         }
         (profile, None) if !is_break_glass => {
-            let profile = profile.map(|profile| format!("{profile} ")).unwrap_or_default();
-            let help = Remedy::Kluis(format!("cert issue {profile}--node NAME"));
+            let help = match profile {
+                Some(profile) => Remedy::Kluis(format!("cert issue {profile} --node NAME")),
+                None => Remedy::Kluis("cert issue --node NAME".to_owned()),
+            };
             return Err(Failure::usage("say which node with --node NAME").help(help));
         }
         _ => {}

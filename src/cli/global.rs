@@ -37,6 +37,7 @@ pub struct Global {
         long = "directory",
         value_name = "DIR",
         global = true,
+        overrides_with = "dir",
         default_value = ".",
         hide_default_value = true
     )]
