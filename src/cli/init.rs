@@ -53,7 +53,7 @@ impl Report for Founded {
         if let Some(genesis) = &self.genesis {
             writeln!(out, "  genesis  {genesis}")?;
         }
-        let pinned = if self.pinned { "yes" } else { "no: the anchor of this run was given by --pin or KLUIS_PIN" };
+        let pinned = if self.pinned { "yes" } else { "no: --pin or KLUIS_PIN was given, or see the note" };
         writeln!(out, "  pinned   {pinned}")?;
         if let Some(pin) = &self.pin {
             writeln!(out, "\nColleagues pin it by this line. Hand it over on another channel than the repository:")?;

@@ -121,6 +121,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, machine: Machine, out: &mut
     match cli.command.run(&cli.global, &mut session) {
         Ok(answer) => report::answer(&name, &cli.global, &answer, &session.notes, out, err),
         Err(failure) => {
+            let failure = failure.with_help(&name);
             report::failure(&name, cli.global.output(), &failure, &session.notes, cli.global.paint(), out, err)
         }
     }

@@ -86,7 +86,9 @@ pub fn grammar_error(error: &clap::Error, json: bool, out: &mut dyn Write, err: 
     }
     if json {
         let text = error.to_string();
-        let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        // The first paragraph: what is wrong, and below it which arguments.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let what = lines.join(" ").trim_start_matches("error: ").to_owned();
         let _ = write_json(out, &envelope("", 2, &[], &[], json!({ "error": what, "help": "kluis --help" })));
     } else {
         let _ = write!(err, "{error}");

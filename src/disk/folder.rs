@@ -326,6 +326,8 @@ impl Folder {
         let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Said before the name is looked for.
+            Err(Errno::ROFS) if self.facts(name)?.is_none() => Ok(()),
             Err(errno) => Err(DiskError::io(Action::Remove, self.at(name))(errno)),
         }
     }
@@ -335,7 +337,11 @@ impl Folder {
         let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            // Busy: something is mounted there.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
+            // Said before the folder is looked into.
+            Err(Errno::ROFS) if self.facts(name)?.is_none() => Ok(true),
+            Err(Errno::ROFS) if !self.sub(name)?.names()?.is_empty() => Ok(false),
             Err(errno) => Err(DiskError::io(Action::Remove, self.at(name))(errno)),
         }
     }

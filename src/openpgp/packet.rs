@@ -16,6 +16,7 @@ pub(super) mod tag {
     pub(crate) const PUBLIC_KEY: u8 = 6;
     pub(crate) const SECRET_SUBKEY: u8 = 7;
     pub(crate) const MARKER: u8 = 10;
+    pub(crate) const LITERAL: u8 = 11;
     pub(crate) const TRUST: u8 = 12;
     pub(crate) const USER_ID: u8 = 13;
     pub(crate) const PUBLIC_SUBKEY: u8 = 14;

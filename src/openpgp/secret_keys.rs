@@ -87,12 +87,17 @@ pub struct KeyFile {
 }
 
 impl SecretKeys {
-    /// Finds or starts the user's gpg-agent.
+    /// Finds or starts the user's gpg-agent. With a passphrase, it is the answer to the agent's question, and no
+    /// pinentry comes up.
     ///
     /// # Errors
     /// [`KeyError::NoAgent`] if it neither answers nor starts.
-    pub fn agent() -> Result<Self, KeyError> {
-        AgentKeys::connect(None).map(Self::Agent)
+    pub fn agent(passphrase: Option<Secret>) -> Result<Self, KeyError> {
+        let agent = AgentKeys::connect(None)?;
+        Ok(Self::Agent(match passphrase {
+            Some(passphrase) => agent.with_passphrase(passphrase)?,
+            None => agent,
+        }))
     }
 
     /// Reads a secret-key file, armored or binary. `passphrase` is asked, with a prompt, only if a key in it is
@@ -320,8 +325,9 @@ fn open(packets: &[u8], session_key: (SymmetricAlgorithm, SessionKey)) -> Result
         Ok(reader) => reader,
         Err(_) => return Err(inside.wrong.map_or_else(failed, KeyError::Content)),
     };
-    // One allocation that never grows leaves no copies behind.
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(LARGEST_PLAINTEXT + 64));
+    // One allocation that never grows leaves no copies behind: nothing inside is compressed, so it can't be larger
+    // than what it lies in.
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(packets.len().min(LARGEST_PLAINTEXT) + 64));
     let read = (&mut reader).take(LARGEST_PLAINTEXT as u64 + 1).read_to_end(&mut plaintext);
     drop(reader);
     match (read, inside.wrong) {

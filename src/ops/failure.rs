@@ -59,6 +59,23 @@ impl Failure {
         self.help = Some(remedy);
         self
     }
+
+    /// Names what helps with every failure of `command`, where nothing closer to its cause is known: no error leaves
+    /// a person without a next step.
+    #[must_use]
+    pub fn with_help(mut self, command: &str) -> Self {
+        let known = self.help.is_some() || self.findings.iter().any(|finding| finding.fix.is_some());
+        if !known {
+            self.help = match self.exit {
+                2 => Some(Remedy::Kluis([command, "--help"].join(" "))),
+                3 => Some(Remedy::Kluis("trust show".to_owned())),
+                4 => Some(Remedy::TrustPin),
+                1 | 6 => Some(Remedy::Doctor),
+                _ => None,
+            };
+        }
+        self
+    }
 }
 
 impl From<crate::trust::log::Reason> for Failure {
@@ -105,13 +122,17 @@ impl From<crate::repo::RepoError> for Failure {
 
 impl From<crate::repo::PinsError> for Failure {
     fn from(error: crate::repo::PinsError) -> Self {
-        Self::failed(whole(&error))
+        match error {
+            crate::repo::PinsError::Disk(error) => error.into(),
+            error @ crate::repo::PinsError::Malformed { .. } => Self::failed(whole(&error)),
+        }
     }
 }
 
 impl From<crate::disk::DiskError> for Failure {
     fn from(error: crate::disk::DiskError) -> Self {
-        Self::failed(whole(&error))
+        let what = whole(&error);
+        Self { help: crate::repo::RepoError::from(error).remedy(), ..Self::failed(what) }
     }
 }
 

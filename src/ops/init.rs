@@ -73,10 +73,12 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given) -> Result<F
     let message = plan::message(&format!("Start a repository of kluis with {name} as its root"), "", &founded.written);
     founded.written.commit = plan::commit(session, &work, &changes, message)?;
     if !pinning.is_given() {
-        pinning.pin_tree(&verified)?;
-        pinning.note_signed(&epoch, &Digest::of(&bytes))?;
+        let noted = pinning.pin_tree(&verified).and_then(|()| pinning.note_signed(&epoch, &Digest::of(&bytes)));
+        if let Err(failure) = noted {
+            session.notes.push(plan::forgotten(&failure));
+        }
     }
-    founded.pinned = !pinning.is_given();
+    founded.pinned = pinning.is_pinned();
     founded.repo = Some(epoch.repo);
     founded.genesis = Some(Digest::of(&bytes));
     founded.pin = pinning::pin_line(&verified).map(|line| line.to_string());
@@ -88,7 +90,8 @@ fn check_empty(tree: &Tree) -> Result<(), Failure> {
     let Some(path) = tree.entries.keys().find(|path| *path == "trust" || path.starts_with("trust/")) else {
         return match tree.entries.keys().next() {
             None => Ok(()),
-            Some(path) => Err(Failure::refused(format!("{path} lies where kluis keeps its own files: move it first"))),
+            Some(path) => Err(Failure::refused(format!("{path} lies where kluis keeps its own files: move it first"))
+                .help(Remedy::GitStatus)),
         };
     };
     let what = format!("{path} is there already: init starts a repository and never replaces one");

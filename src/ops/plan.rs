@@ -50,9 +50,13 @@ pub struct Written {
 pub fn new_record(verified: &Verified, actor: &PersonName, now: Time, command: &str) -> Result<Record, Failure> {
     let latest =
         verified.chain.latest().ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
-    let (log, _) = trust::log::load(&verified.tree, &verified.chain);
+    let heads = match verified.chain.draft() {
+        // Beside a draft the log was not judged.
+        Some(_) => trust::log::load(&verified.tree, &verified.chain).0.heads(),
+        None => verified.log.heads(),
+    };
     let claimed = (latest.epoch.number, latest.sha256);
-    Ok(Record::new(latest.epoch.repo, claimed, actor.clone(), now, command, log.heads()))
+    Ok(Record::new(latest.epoch.repo, claimed, actor.clone(), now, command, heads))
 }
 
 impl Plan {
@@ -131,12 +135,9 @@ impl Plan {
         written.missing_signatures = missing_signatures(&after);
         written.findings = after.findings.iter().filter(|f| f.level == Level::Attention).cloned().collect();
         written.commit = commit(session, &repository.work, &self.changes, message(title, why, &written))?;
-        if let Some((epoch, bytes)) = &signed {
-            repository.pinning.note_signed(epoch, &Digest::of(bytes))?;
-        }
         repository.verified = after;
-        if matches!(repository.verified.exit(), 0 | 5) {
-            repository.pinning.advance(&repository.verified)?;
+        if let Err(failure) = remember(repository, signed.as_ref()) {
+            session.notes.push(forgotten(&failure));
         }
         Ok(written)
     }
@@ -192,7 +193,7 @@ impl Plan {
     fn check_result(&self, session: &Session, repository: &Repository) -> Result<Verified, Failure> {
         let tree = overlay(&repository.verified.tree, &self.changes);
         let anchor = repository.pinning.anchor();
-        let after = trust::verify(tree, anchor.as_ref(), session.now, false);
+        let after = trust::verify_change(&repository.verified, tree, anchor.as_ref(), session.now, false);
         let known = |f: &&Finding| f.code.is_anchor() || self.keeps_errors;
         let known: Vec<&Finding> = repository.verified.findings.iter().filter(known).collect();
         let new: Vec<Finding> = after
@@ -207,6 +208,23 @@ impl Plan {
         let first = format!("this would make the repository invalid ({}: {})", new[0].code, new[0].why);
         Err(Failure { help: None, ..Failure::findings(first, new) })
     }
+}
+
+/// Notes in this machine's pins what was signed and what the tree is now.
+fn remember(repository: &mut Repository, signed: Option<&(Epoch, Vec<u8>)>) -> Result<(), Failure> {
+    if let Some((epoch, bytes)) = signed {
+        repository.pinning.note_signed(epoch, &Digest::of(bytes))?;
+    }
+    match repository.verified.exit() {
+        0 | 5 => repository.pinning.advance(&repository.verified),
+        _ => Ok(()),
+    }
+}
+
+/// What to say where the pins can't be kept. The change is made and committed by then: calling the command failed
+/// would make the person run it again.
+pub fn forgotten(failure: &Failure) -> String {
+    format!("this is written, and this machine could not note it in its pins: {failure}")
 }
 
 /// Whose signatures the draft of a tree lacks.

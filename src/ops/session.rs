@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::failure::Failure;
 use super::pinning::Pinning;
 use crate::env::{Rng, Terminal};
-use crate::model::{ClusterName, Code, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
+use crate::model::{ClusterName, Code, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time, displayed};
 use crate::openpgp::{Certificate, SecretKeys};
 use crate::repo::WorkTree;
 use crate::secret::Secret;
@@ -186,7 +186,7 @@ impl Session {
             None => None,
         };
         let Some(path) = self.settings.identity.clone() else {
-            let keys = SecretKeys::agent()?;
+            let keys = SecretKeys::agent(given)?;
             // The agent runs now, so nothing that it starts inherits the filter; and no secret was opened yet.
             crate::env::forbid_network();
             return Ok(keys);
@@ -196,7 +196,8 @@ impl Session {
         let mut given = given;
         let terminal = &mut self.terminal;
         let mut ask = |what: &str| given.take().or_else(|| terminal.passphrase(&format!("Passphrase of {what}: ")));
-        Ok(SecretKeys::file(Secret::new(bytes), &mut ask)?)
+        let place = displayed(&path.display().to_string());
+        SecretKeys::file(Secret::new(bytes), &mut ask).map_err(|error| Failure::from(error).at(&place))
     }
 
     /// Asks before acting: on the terminal; elsewhere `--yes` is needed.

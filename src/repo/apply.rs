@@ -179,12 +179,17 @@ impl WorkTree {
     fn plan(&self, changes: &ChangeSet, root: &Folder) -> Result<Vec<Change>, RepoError> {
         let paths = changes.paths();
         let index = self.in_index(&paths.keys().copied().collect::<Vec<_>>())?;
+        // Git reads a folder anew for each path that is looked up in it: many paths are looked up in one go.
+        let files = if paths.len() > FEW { Some(self.head_files()?) } else { None };
         let mut planned = Vec::with_capacity(paths.len());
         for (path, bytes) in paths {
             let new = bytes.and_then(id_of);
             let old =
                 read(root, path)?.and_then(|(bytes, executable)| Some(Old { id: Id(id_of(&bytes)?), executable }));
-            let head = self.in_head(path)?;
+            let head = match &files {
+                Some(files) if is_managed(path) => files.get(path).map(|(id, _)| *id),
+                _ => self.in_head(path)?,
+            };
             let now = old.map(|old| old.id.0);
             // Between the look of `check_writable` and now somebody may have edited it.
             if is_managed(path) && now != head && now != new && !self.is_allowed(path) {

@@ -76,7 +76,7 @@ impl WorkTree {
     }
 
     /// The managed files of HEAD: object and mode.
-    fn head_files(&self) -> Result<BTreeMap<String, (Oid, u32)>, RepoError> {
+    pub(super) fn head_files(&self) -> Result<BTreeMap<String, (Oid, u32)>, RepoError> {
         let mut files = BTreeMap::new();
         if let Some(head) = self.head_id()? {
             let mut read = || -> Result<(), git2::Error> {

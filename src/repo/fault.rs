@@ -209,9 +209,20 @@ impl RepoError {
             | Self::HeadMoved { .. }
             | Self::GitBusy { .. }
             | Self::Journal { .. } => Remedy::GitStatus,
-            Self::BadPath { .. } | Self::Busy { .. } | Self::Disk(_) | Self::Git { .. } => return None,
+            Self::Git { path, source, .. } => return of_git(path, source),
+            Self::BadPath { .. } | Self::Busy { .. } | Self::Disk(_) => return None,
         })
     }
+}
+
+/// What mends an error of libgit2, which hands on what the system said as text alone.
+fn of_git(path: &Path, error: &git2::Error) -> Option<Remedy> {
+    let said = |text: &str| error.class() == git2::ErrorClass::Os && error.message().contains(text);
+    let quoted = quoted(&shown(path));
+    if said("No space left") || said("quota exceeded") {
+        return Some(Remedy::Run(format!("df -h {quoted}")));
+    }
+    (said("Read-only file system") || said("Permission denied")).then(|| Remedy::Run(format!("ls -ld {quoted}")))
 }
 
 /// A path as a shell reads it back.

@@ -62,7 +62,13 @@ pub struct Current {
     pub configs: BTreeMap<ClusterName, ClusterConfig>,
     /// Facts of the current leaf certificates.
     pub leaves: BTreeMap<Place, pki::Facts>,
+    /// Leaves that were found to be issued by their CA.
+    pub links: Links,
 }
+
+/// Leaf certificates and the CAs whose key signed them, by the hashes of their DER. That is a fact about these bytes
+/// for ever, so a tree that is verified again after a change need not look at it again.
+pub type Links = BTreeSet<(Digest, Digest)>;
 
 /// Reads the CA certificates of the tree, good or bad, by the hash of their DER.
 pub fn authorities(tree: &Tree) -> Authorities {
@@ -76,15 +82,21 @@ pub fn authorities(tree: &Tree) -> Authorities {
     tree.entries.iter().filter_map(ca).collect()
 }
 
-/// Computes what is current, and compares the tree with it.
-pub fn check(tree: &Tree, chain: &Chain, log: &Log, authorities: &Authorities) -> (Current, Vec<Finding>) {
+/// Computes what is current, and compares the tree with it. `known` are links that were seen to be good.
+pub fn check(
+    tree: &Tree,
+    chain: &Chain,
+    log: &Log,
+    authorities: &Authorities,
+    known: &Links,
+) -> (Current, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut current = Current { history: history(log), ..Current::default() };
     choose(log, &mut current, &mut findings);
     states(chain, log, &mut current, &mut findings);
     if let Some(latest) = chain.latest() {
         authorities_match(tree, &latest.epoch, &mut findings);
-        let walk = Walk { tree, epoch: &latest.epoch, log, authorities };
+        let walk = Walk { tree, epoch: &latest.epoch, log, authorities, known };
         walk.files(&mut current, &mut findings);
         certificates::check(&walk, &mut current, &mut findings);
     }
@@ -261,6 +273,7 @@ struct Walk<'a> {
     epoch: &'a super::Epoch,
     log: &'a Log,
     authorities: &'a Authorities,
+    known: &'a Links,
 }
 
 impl Walk<'_> {

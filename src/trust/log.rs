@@ -75,10 +75,15 @@ impl Log {
 }
 
 /// Reads and judges the log of `tree` under `chain`.
-pub fn read(tree: &Tree, chain: &Chain, authorities: &super::Authorities) -> (Log, Vec<Finding>) {
+pub fn read(
+    tree: &Tree,
+    chain: &Chain,
+    requests: &super::requests::Index,
+    authorities: &super::Authorities,
+) -> (Log, Vec<Finding>) {
     let (mut log, mut findings) = load(tree, chain);
     log.broken = structure::check(&log, chain, &mut findings);
-    standing::decide(&mut log, chain, &super::requests::Index::read(tree, chain), authorities);
+    standing::decide(&mut log, chain, requests, authorities);
     for (index, logged) in log.records.iter().enumerate() {
         let (Some(reason), true) = (&log.void[index], log.adopters[index].is_empty()) else { continue };
         if log.broken[index] {

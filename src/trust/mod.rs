@@ -27,7 +27,7 @@ pub use epoch::{Closes, Cluster, Epoch, Former, FormerReason, Person, Policy, Th
 pub use record::Record;
 pub use request::Request;
 pub use tree::{Entry, Tree};
-pub use verify::{Verified, exit_code, verify};
+pub use verify::{Verified, exit_code, verify, verify_change};
 
 /// The CA certificates of a tree, by the hash of their DER.
 pub type Authorities = BTreeMap<crate::model::Digest, crate::pki::Facts>;

@@ -4,7 +4,7 @@
 use super::Authorities;
 use super::anchor::{self, Anchor};
 use super::chain::{self, Chain};
-use super::current::{self, Current};
+use super::current::{self, Current, Links};
 use super::files;
 use super::log::{self, Log};
 use super::owed::Debts;
@@ -41,10 +41,14 @@ impl Verified {
         self.exit() == 3
     }
 
-    /// Whether the only errors are that the draft lacks signatures, the anchor left aside.
+    /// Whether the only errors are that the draft lacks signatures, the anchor left aside. An epoch that others follow,
+    /// and the first, are no drafts: they had their signatures, and somebody took them away.
     pub fn is_only_unsigned_draft(&self) -> bool {
         let mut errors = self.findings.iter().filter(|f| f.level == Level::Error && !f.code.is_anchor()).peekable();
-        errors.peek().is_some() && errors.all(|f| is_missing_signature(f.code)) && self.chain.draft().is_some()
+        let last = self.chain.all().last().map(|last| last.epoch.number);
+        let draft = self.chain.draft().map(|draft| draft.epoch.number);
+        let is_draft = draft.is_some() && draft == last && self.chain.latest().is_some();
+        errors.peek().is_some() && errors.all(|f| is_missing_signature(f.code)) && is_draft
     }
 }
 
@@ -66,6 +70,16 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
 /// Verifies `tree`. `anchor` is what is pinned outside the repository; `now` serves expiry and silence alone:
 /// nothing that it decides makes a tree invalid.
 pub fn verify(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> Verified {
+    verify_knowing(tree, anchor, now, strict, &Links::new())
+}
+
+/// Verifies the tree that `before` becomes by a change. The same as `verify`, sooner: that a certificate was signed by
+/// its CA is not computed again for certificates that `before` has.
+pub fn verify_change(before: &Verified, tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> Verified {
+    verify_knowing(tree, anchor, now, strict, &before.current.links)
+}
+
+fn verify_knowing(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool, known: &Links) -> Verified {
     let mut findings = files::check(&tree);
     let (chain, epoch_findings) = chain::read(&tree);
     let epochs_fine = epoch_findings.is_empty() && chain.latest().is_some();
@@ -82,7 +96,7 @@ pub fn verify(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> V
         tree,
     };
     if epochs_fine {
-        judge(&mut verified, now, strict);
+        judge(&mut verified, now, strict, known);
     }
     let key = |f: &Finding| (f.path.clone(), f.code, f.person.clone(), f.why.clone());
     verified.findings.sort_by_key(key);
@@ -90,16 +104,17 @@ pub fn verify(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> V
     verified
 }
 
-fn judge(verified: &mut Verified, now: Time, strict: bool) {
-    let (log, log_findings) = log::read(&verified.tree, &verified.chain, &verified.authorities);
+fn judge(verified: &mut Verified, now: Time, strict: bool, known: &Links) {
+    verified.requests = requests::Index::read(&verified.tree, &verified.chain);
+    let (log, log_findings) = log::read(&verified.tree, &verified.chain, &verified.requests, &verified.authorities);
     verified.findings.extend(log_findings);
     verified.log = log;
-    verified.requests = requests::Index::read(&verified.tree, &verified.chain);
     verified.findings.extend(requests::check(&verified.requests, &verified.tree, &verified.chain, &verified.log));
     if verified.log.incomplete {
         return; // a record is missing or unreadable: nobody can say what it vouched for
     }
-    let (current, findings) = current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities);
+    let (current, findings) =
+        current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities, known);
     verified.findings.extend(findings);
     verified.current = current;
     let debts = Debts {

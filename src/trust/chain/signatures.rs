@@ -21,7 +21,8 @@ pub fn check(tree: &Tree, chain: &mut Chain, findings: &mut Vec<Finding>) {
         let votes = judge(tree, chain, index, &files.remove(&number).unwrap_or_default(), findings);
         let before = index.checked_sub(1).map(|before| &chain.epochs[before].epoch);
         let missing = missing(&chain.epochs[index].epoch, before, &votes);
-        report(number, &missing, findings);
+        let is_draft = index > 0 && index + 1 == chain.epochs.len();
+        report(number, &missing, is_draft, findings);
         chain.epochs[index].signers = votes.under_old.union(&votes.under_new).cloned().collect();
         chain.epochs[index].missing = missing;
     }
@@ -120,7 +121,10 @@ fn missing(this: &Epoch, before: Option<&Epoch>, votes: &Votes) -> Missing {
     }
 }
 
-fn report(number: u32, missing: &Missing, findings: &mut Vec<Finding>) {
+/// Says which signatures are missing. A draft waits for them; any other epoch had them, and lost them.
+fn report(number: u32, missing: &Missing, is_draft: bool, findings: &mut Vec<Finding>) {
+    let lost = || Remedy::Run("git log --stat -- trust/epoch".to_owned());
+    let fix = || if is_draft { Remedy::TrustSign } else { lost() };
     let names = |people: &BTreeSet<PersonName>| people.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
     let path = epoch_path(number);
     let thresholds = [
@@ -135,11 +139,11 @@ fn report(number: u32, missing: &Missing, findings: &mut Vec<Finding>) {
                 format!("of {}", names(people))
             };
             let why = format!("it lacks {lacking} of the signatures that epoch {under} demands: {who}");
-            findings.push(Finding::new(code, why).at(&path).fix(Remedy::TrustSign));
+            findings.push(Finding::new(code, why).at(&path).fix(fix()));
         }
     }
     for name in &missing.newcomers {
         let why = format!("{name} is new in it, or has other keys, and has not signed it");
-        findings.push(Finding::new(Code::NewAdminMustSign, why).at(&path).of(name).fix(Remedy::TrustSign));
+        findings.push(Finding::new(Code::NewAdminMustSign, why).at(&path).of(name).fix(fix()));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Current, Vouch, Vouched, Walk};
+use super::{Current, Links, Vouch, Vouched, Walk};
 use crate::model::{Code, Digest, Finding, Keyset, Place, Profile, SealedName};
 use crate::pki;
 use crate::trust::allowed::keyset_of;
@@ -11,9 +11,10 @@ use crate::trust::record::Issued;
 
 /// Judges every current leaf, the keys of CAs and bundles, and serial numbers.
 pub(super) fn check(walk: &Walk<'_>, current: &mut Current, findings: &mut Vec<Finding>) {
+    let mut links = Links::new();
     for (place, facts) in &current.leaves {
         let Some(Vouched { vouch: Vouch::Issued(entry), .. }) = current.paths.get(place) else { continue };
-        if let Err((code, why)) = leaf(walk, place, facts, entry) {
+        if let Err((code, why)) = leaf(walk, place, facts, entry, &mut links) {
             let finding = Finding::new(code, why).at(place.to_string());
             findings.push(super::owner(place).map_or(finding.clone(), |person| finding.of(person)));
         }
@@ -28,11 +29,18 @@ pub(super) fn check(walk: &Walk<'_>, current: &mut Current, findings: &mut Vec<F
             }
         }
     }
+    current.links = links;
     serials(walk, current, findings);
     authorities(walk, current, findings);
 }
 
-fn leaf(walk: &Walk<'_>, place: &Place, facts: &pki::Facts, entry: &Issued) -> Result<(), (Code, String)> {
+fn leaf(
+    walk: &Walk<'_>,
+    place: &Place,
+    facts: &pki::Facts,
+    entry: &Issued,
+    links: &mut Links,
+) -> Result<(), (Code, String)> {
     let (cluster, owner, profile) = match place {
         Place::NodeCert(cluster, node, profile) => (cluster, node.as_str(), *profile),
         Place::PersonCert(cluster, person, profile) => (cluster, person.as_str(), *profile),
@@ -43,7 +51,7 @@ fn leaf(walk: &Walk<'_>, place: &Place, facts: &pki::Facts, entry: &Issued) -> R
     }
     pki::check_leaf(facts, profile, owner)?;
     recorded(facts, entry).map_err(|what| (Code::LeafFacts, format!("its {what} is not the recorded one")))?;
-    issuer(walk, cluster, profile, facts, entry)
+    issuer(walk, cluster, profile, facts, entry, links)
 }
 
 fn recorded(facts: &pki::Facts, entry: &Issued) -> Result<(), &'static str> {
@@ -62,6 +70,7 @@ fn issuer(
     profile: Profile,
     facts: &pki::Facts,
     entry: &Issued,
+    links: &mut Links,
 ) -> Result<(), (Code, String)> {
     let Some(listed) = walk.epoch.clusters.get(cluster) else { return Ok(()) };
     let keyset = keyset_of(listed, profile);
@@ -69,7 +78,11 @@ fn issuer(
         return Err((Code::UnknownIssuer, format!("the latest epoch lists no {keyset} CA {}", entry.issuer.h16())));
     }
     let Some(ca) = walk.authorities.get(&entry.issuer) else { return Ok(()) }; // the CA's file is at fault itself
-    pki::check_issued_by(facts, ca).map_err(|why| (Code::BadChain, why))?;
+    let link = (facts.sha256, ca.sha256);
+    if !walk.known.contains(&link) {
+        pki::check_issued_by(facts, ca).map_err(|why| (Code::BadChain, why))?;
+    }
+    links.insert(link);
     if facts.not_after > ca.not_after {
         return Err((Code::Lifetime, "it outlives its CA".to_owned()));
     }
