@@ -37,6 +37,11 @@ fn report(work: &str, tool: &str, seconds: f64) {
     println!("{work:<44} {tool:<24} {:>9.4} s CPU", seconds);
 }
 
+/// Where the people of a repository keep their pins.
+fn state(repo: &Path) -> PathBuf {
+    repo.with_extension("state")
+}
+
 struct Bench {
     dir: tempfile::TempDir,
 }
@@ -48,7 +53,7 @@ impl Bench {
 
     fn kluis(&self, repo: &Path, person: &str, words: &str) -> Command {
         let mut command = Command::new(KLUIS);
-        command.env("XDG_STATE_HOME", self.path("state").join(person)).arg("-C").arg(repo);
+        command.env("XDG_STATE_HOME", state(repo).join(person)).arg("-C").arg(repo);
         command.arg("--identity").arg(self.path(&format!("{person}.key")));
         command.args(words.split_whitespace());
         command
@@ -78,7 +83,7 @@ impl Bench {
             let certificate = bench.path(&format!("{person}.asc"));
             bench.run(&repo, "alice", &format!("person add {person} --role member --pgp {}", certificate.display()));
             let line = Command::new(KLUIS)
-                .env("XDG_STATE_HOME", bench.path("state").join("alice"))
+                .env("XDG_STATE_HOME", state(&repo).join("alice"))
                 .arg("-C")
                 .arg(&repo)
                 .args(["trust", "pin"])
@@ -91,10 +96,12 @@ impl Bench {
         bench
     }
 
-    /// Copies of the repository, one a round, so that each founds its cluster anew.
+    /// Copies of the repository and its people's pins, one a round, so that each founds its cluster anew.
     fn copy(&self, name: &str) -> PathBuf {
-        let copy = self.path(name);
-        assert!(Command::new("cp").arg("-a").arg(self.path("repo")).arg(&copy).status().expect("cp").success());
+        let (repo, copy) = (self.path("repo"), self.path(name));
+        for (from, to) in [(&repo, &copy), (&state(&repo), &state(&copy))] {
+            assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp").success());
+        }
         copy
     }
 
@@ -221,7 +228,6 @@ fn gpg_loop(bench: &Bench, repo: &Path) {
 }
 
 fn main() {
-    // `cargo test --benches` passes flags of the test runner: then one round shows that it runs at all.
     let bench = Bench::new();
     report(
         "--version",
@@ -239,7 +245,7 @@ fn main() {
         "kluis",
         measure(20, |_| {
             let mut command = Command::new(KLUIS);
-            command.env("XDG_STATE_HOME", bench.path("state")).arg("-C").arg(&own).args([
+            command.env("XDG_STATE_HOME", bench.path("nobody")).arg("-C").arg(&own).args([
                 "verify",
                 "--pin",
                 &pin(&own),
