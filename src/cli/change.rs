@@ -82,22 +82,19 @@ pub fn write_drafted(out: &mut dyn Write, changes: &[Change], written: &Written)
     if written.dry_run {
         return Ok(());
     }
-    write_missing(out, number, &written.missing_signatures)
+    write_missing(out, &written.missing_signatures)
 }
 
 /// Writes whose signatures an epoch lacks, or that it counts.
-pub fn write_missing(out: &mut dyn Write, number: u32, missing: &[PersonName]) -> io::Result<()> {
+pub fn write_missing(out: &mut dyn Write, missing: &[PersonName]) -> io::Result<()> {
     if missing.is_empty() {
         writeln!(out, "\nIt has its signatures and counts from now on.")?;
         return writeln!(out, "next: kluis reseal, where somebody gained or lost a part in a cluster");
     }
     let names = missing.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
     writeln!(out, "\nIt does not count yet. Signatures that would help: {names}")?;
-    writeln!(out, "next: commit and share it; each of them runs")?;
+    writeln!(out, "next: push it; each of them runs")?;
     writeln!(out, "  kluis trust sign")?;
-    if missing.len() > 1 || number == 2 {
-        writeln!(out, "Who sees this repository for the first time pins it before, by the line of")?;
-        writeln!(out, "  kluis trust pin")?;
-    }
-    Ok(())
+    writeln!(out, "Who sees this repository for the first time pins it before, by the line that you see with")?;
+    writeln!(out, "  kluis trust pin")
 }

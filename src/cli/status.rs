@@ -41,7 +41,9 @@ impl Report for StatusReport {
             Some(epoch) => {
                 let persons = if epoch.persons == 1 { "person" } else { "persons" };
                 let of = format!("{} of {} {persons} sign the next", epoch.threshold, epoch.persons);
-                writeln!(out, "epoch {}  until {}, {of}; {records} in the log", epoch.number, epoch.expires)?;
+                // Beside a draft the log is not judged.
+                let log = if draft.is_some() { String::new() } else { format!("; {records} in the log") };
+                writeln!(out, "epoch {}  until {}, {of}{log}", epoch.number, epoch.expires)?;
             }
             None => writeln!(out, "no valid epoch")?,
         }

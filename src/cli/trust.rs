@@ -298,7 +298,7 @@ impl Report for SignedReport {
         } else {
             writeln!(out, "Epoch {number} has the signature of {person} already.")?;
         }
-        change::write_missing(out, number, &self.signed.written.missing_signatures)
+        change::write_missing(out, &self.signed.written.missing_signatures)
     }
 
     fn data(&self) -> Value {

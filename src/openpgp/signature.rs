@@ -197,7 +197,7 @@ fn check_form(signature: &sq::packet::Signature, kind: Kind) -> Result<Fingerpri
         return Err(SignatureFault::WeakHash(signature.hash_algo().to_string()));
     }
     check_notations(signature, kind)?;
-    for one in signature.hashed_area().iter().chain(signature.unhashed_area().iter()) {
+    for one in signature.hashed_area().iter() {
         let known = [SubpacketTag::SignatureCreationTime, SubpacketTag::Issuer, SubpacketTag::IssuerFingerprint];
         if one.critical() && !known.contains(&one.tag()) {
             return Err(match one.tag() {

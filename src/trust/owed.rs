@@ -49,7 +49,11 @@ impl Debts<'_> {
         }
         if latest.threshold.trust == 1 {
             let why = "one signature is enough to change who is trusted: a single key controls everything";
-            let fix = Remedy::Kluis("trust set threshold.trust 2".to_owned());
+            let voters = latest.persons.values().filter(|person| person.role.votes()).count();
+            let fix = match voters {
+                0 | 1 => Remedy::Kluis("person add NAME --pgp FILE --role root".to_owned()),
+                _ => Remedy::Kluis("trust set threshold.trust 2".to_owned()),
+            };
             findings.push(Finding::new(Code::SingleKey, why).fix(fix));
         }
         findings
