@@ -93,6 +93,10 @@ fn is_root_or_issuer(epoch: &Epoch, person: &PersonName) -> bool {
 /// whoever adopts it. Its own `adopt` and `revoke_key` are not looked at: adopted, they have no effect.
 fn powers(view: &View<'_>, index: usize, epoch: &Epoch, actor: &PersonName, reasons: &mut Reasons) {
     let record = &view.log.records[index].record;
+    let judged = record.approve.iter().chain(record.deny.iter().map(|deny| &deny.request));
+    for hash in judged.filter(|hash| view.requests.get(hash).is_none() && !requests::was_closed(view.log, index)) {
+        reasons.push(Code::RequestMissing, format!("the request {} is not there", hash.h16()));
+    }
     for name in clusters(view, record) {
         let Some(cluster) = epoch.clusters.get(&name) else {
             reasons.push(Code::UnknownCluster, format!("epoch {} lists no cluster {name}", epoch.number));
@@ -405,7 +409,10 @@ pub fn break_glass(log: &Log, chain: &Chain, requests: &requests::Index, index: 
         if let Place::PersonCert(_, person, _) = &entry.place {
             people.insert(person.clone());
         }
-        if let Some(request) = entry.request.filter(|request| requests.get(request).is_some()) {
+        if let Some(request) = entry.request {
+            if requests.get(&request).is_none() && requests::was_closed(log, index) {
+                continue; // the request left after the quorum that closed this had judged it
+            }
             people.extend(approvers(log, index, &request));
         }
         people.retain(|person| cluster.issuers.contains(person));

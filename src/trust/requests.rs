@@ -10,7 +10,7 @@ use super::log::{Log, Reason};
 use super::record::Issued;
 use super::request::Request;
 use super::tree::{Entry, Tree};
-use crate::model::{ClusterName, Code, Digest, Finding, PersonName, Place, Profile, Remedy};
+use crate::model::{ClusterName, Code, Digest, Finding, Fingerprint, PersonName, Place, Profile, Remedy};
 use crate::openpgp::{Kind, Signature, SignatureFault};
 use crate::pki;
 
@@ -41,6 +41,11 @@ impl Filed {
     /// The person who asks, if the request can be read.
     pub fn person(&self) -> Option<&PersonName> {
         self.request.as_ref().ok().map(|request| &request.person)
+    }
+
+    /// Whose signature it has, and the key that made it, if it is good.
+    pub fn signer(&self) -> Option<(&PersonName, &Fingerprint)> {
+        self.signed.as_ref().ok().map(|signed| (&signed.person, signed.signature.issuer()))
     }
 }
 
@@ -162,9 +167,9 @@ fn spki(request: &Request) -> Option<Digest> {
 
 /// Whether the request that an `[[issued]]` entry names grants it under `epoch`.
 pub fn grants(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, epoch: &Epoch) -> Result<(), Reason> {
-    let refuse = |code, why: String| Err(Reason::new(code, format!("{}: {why}", entry.place)));
+    let refuse = |code, why: String| Err(Reason::new(code, why));
     let Some(filed) = view.requests.get(hash) else {
-        return if was_closed(view, index) {
+        return if was_closed(view.log, index) {
             Ok(()) // the quorum that closed the record judged what it proved
         } else {
             refuse(Code::RequestMissing, format!("its request {} is not there", hash.h16()))
@@ -258,8 +263,9 @@ fn names(record: &super::record::Record, hash: &Digest) -> bool {
         || record.deny.iter().any(|deny| deny.request == *hash)
 }
 
-fn was_closed(view: &View<'_>, index: usize) -> bool {
-    view.log.closed.iter().any(|closed| closed.contains(index))
+/// Whether some epoch closed the record: then a quorum judged the requests that it names, and they may be gone.
+pub fn was_closed(log: &Log, index: usize) -> bool {
+    log.closed.iter().any(|closed| closed.contains(index))
 }
 
 /// Whether some record that names the request is not closed by epoch `k` yet.
@@ -333,7 +339,8 @@ fn fresh(index: &Index, log: &Log, filed: &Filed) -> Result<(), Reason> {
     older_twin(index, &filed.sha256)?;
     let Ok(request) = &filed.request else { return Ok(()) };
     let key = spki(request);
-    let used = log.records.iter().flat_map(|logged| &logged.record.issued).any(|entry| Some(entry.spki) == key);
+    // What a void record says of it is that record's fault, and no reason against whoever asked.
+    let used = log.counted().flat_map(|(_, logged)| &logged.record.issued).any(|entry| Some(entry.spki) == key);
     if used {
         return Err(Reason::new(Code::SpkiReuse, "its key has a certificate already"));
     }

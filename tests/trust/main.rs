@@ -6,3 +6,4 @@
 mod repository;
 
 mod closing;
+mod requests;

@@ -6,7 +6,7 @@
 //! as part of the log when they signed the next epoch.
 
 use super::{Log, Logged};
-use crate::model::Code;
+use crate::model::{Code, Digest, Fingerprint, PersonName};
 use crate::trust::allowed::{self, View};
 use crate::trust::chain::Chain;
 use crate::trust::phases::Steps;
@@ -40,7 +40,8 @@ pub fn decide(log: &mut Log, chain: &Chain, requests: &requests::Index, authorit
         log.ruling[index] = ruling;
         log.void[index] = void;
     }
-    revoke(log);
+    revoke(log, requests);
+    deny(log);
     adopt(log);
     break_glass(log, chain, requests);
 }
@@ -73,9 +74,22 @@ fn rule(view: &View<'_>, index: usize, latest: u32) -> (Vec<u32>, Option<Reason>
 }
 
 /// A revocation voids what its key signed, claims the same or an older epoch, it did not see, and its epoch
-/// did not close. It is itself void only if it comes after one of its author's key that has effect and
-/// claims the same epoch or a newer one: no revenge, and nobody is silenced by a fork of the log.
-fn revoke(log: &mut Log) {
+/// did not close; and what of that used a request that the key signed. It is itself void only if it comes after one of
+/// its author's key that has effect and claims the same epoch or a newer one: no revenge, and nobody is silenced by a
+/// fork of the log.
+fn revoke(log: &mut Log, requests: &requests::Index) {
+    let effective = effective(log);
+    for index in 0..log.records.len() {
+        if log.void[index].is_some() {
+            continue;
+        }
+        let reached = effective.iter().filter(|by| reaches(log, **by, index));
+        log.void[index] = reached.filter_map(|by| voided(log, requests, *by, index, &effective)).next();
+    }
+}
+
+/// The revocations that have effect, by their index.
+fn effective(log: &Log) -> Vec<usize> {
     let mut effective: Vec<usize> = Vec::new();
     for index in 0..log.records.len() {
         let this = &log.records[index];
@@ -83,7 +97,7 @@ fn revoke(log: &mut Log) {
             continue;
         }
         let disarmed = effective.iter().any(|earlier| {
-            revokes(&log.records[*earlier], this)
+            revokes(&log.records[*earlier], &this.record.actor, &this.key)
                 && log.dag.is_before(*earlier, index)
                 && this.record.epoch <= log.records[*earlier].record.epoch
         });
@@ -91,30 +105,62 @@ fn revoke(log: &mut Log) {
             effective.push(index);
         }
     }
-    for index in 0..log.records.len() {
-        if log.void[index].is_some() || effective.contains(&index) {
-            continue;
-        }
-        let by = effective.iter().find(|by| {
-            let revocation = &log.records[**by];
-            let claimed = revocation.record.epoch;
-            let closed = usize::try_from(claimed - 1).ok().and_then(|at| log.closed.get(at));
-            revokes(revocation, &log.records[index])
-                && log.records[index].record.epoch <= claimed
-                && !log.dag.is_before(index, **by)
-                && !closed.is_some_and(|closed| closed.contains(index))
-        });
-        if let Some(by) = by {
-            let by = &log.records[*by];
-            let why =
-                format!("its key {} was revoked by {} in {}", log.records[index].key, by.record.actor, by.sha256.h16());
-            log.void[index] = Some(Reason::new(Code::RevokedSigner, why));
-        }
-    }
+    effective
 }
 
-fn revokes(revocation: &Logged, other: &Logged) -> bool {
-    revocation.record.revoke_key.iter().any(|entry| entry.key == other.key && entry.person == other.record.actor)
+/// Whether the record at `index` claims the epoch of the revocation `by` or an older one, and neither was seen by it nor
+/// closed by that epoch.
+fn reaches(log: &Log, by: usize, index: usize) -> bool {
+    let claimed = log.records[by].record.epoch;
+    let closed = usize::try_from(claimed - 1).ok().and_then(|at| log.closed.get(at));
+    by != index
+        && log.records[index].record.epoch <= claimed
+        && !log.dag.is_before(index, by)
+        && !closed.is_some_and(|closed| closed.contains(index))
+}
+
+/// Why the revocation `by`, which reaches it, voids the record at `index`.
+fn voided(log: &Log, requests: &requests::Index, by: usize, index: usize, effective: &[usize]) -> Option<Reason> {
+    let (revocation, this) = (&log.records[by], &log.records[index]);
+    let who = format!("was revoked by {} in {}", revocation.record.actor, revocation.sha256.h16());
+    if revokes(revocation, &this.record.actor, &this.key) && !effective.contains(&index) {
+        return Some(Reason::new(Code::RevokedSigner, format!("its key {} {who}", this.key)));
+    }
+    let asked = this.record.issued.iter().filter_map(|entry| requests.get(&entry.request?)?.signer());
+    let mut revoked = asked.filter(|(person, key)| revokes(revocation, person, key));
+    revoked.next().map(|(_, key)| Reason::new(Code::KeyRevoked, format!("the key {key} of its request {who}")))
+}
+
+fn revokes(revocation: &Logged, person: &PersonName, key: &Fingerprint) -> bool {
+    revocation.record.revoke_key.iter().any(|entry| entry.key == *key && entry.person == *person)
+}
+
+/// A denial refuses also a grant that did not see it, until a record after both decides: by vouching for the path of
+/// the certificate again, or by adopting the grant. What comes after a denial is refused in `requests`.
+fn deny(log: &mut Log) {
+    let counts = |log: &Log, index: usize| log.void[index].is_none() && !log.broken[index];
+    let denials: Vec<(usize, Digest)> = (0..log.records.len())
+        .filter(|index| counts(log, *index))
+        .flat_map(|index| log.records[index].record.deny.iter().map(move |deny| (index, deny.request)))
+        .collect();
+    for (denial, request) in denials {
+        for index in (0..log.records.len()).filter(|index| *index != denial) {
+            let apart = !log.dag.is_before(index, denial) && !log.dag.is_before(denial, index);
+            let granted = log.records[index].record.issued.iter().find(|entry| entry.request == Some(request));
+            let (true, true, Some(granted)) = (counts(log, index), apart, granted) else { continue };
+            let decided = (0..log.records.len()).any(|later| {
+                let record = &log.records[later].record;
+                let speaks = record.removed.contains(&granted.place)
+                    || record.issued.iter().any(|entry| entry.place == granted.place);
+                speaks && counts(log, later) && log.dag.is_before(index, later) && log.dag.is_before(denial, later)
+            });
+            if !decided {
+                let by = &log.records[denial];
+                let why = format!("its request was denied by {} in {}", by.record.actor, by.sha256.h16());
+                log.void[index] = Some(Reason::new(Code::RequestDenied, why));
+            }
+        }
+    }
 }
 
 fn adopt(log: &mut Log) {
