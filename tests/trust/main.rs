@@ -6,4 +6,6 @@
 mod repository;
 
 mod closing;
+mod owed;
+mod records;
 mod requests;

@@ -69,7 +69,11 @@ fn a_request_waits_is_granted_once_and_stays_good() {
 
 #[test]
 fn what_nobody_may_ask_is_refused_while_it_waits() {
-    pending_is(|_, request| request.groups = BTreeSet::from(["kluis:admins".to_owned()]), "erin", &["group-not-allowed"]);
+    pending_is(
+        |_, request| request.groups = BTreeSet::from(["kluis:admins".to_owned()]),
+        "erin",
+        &["group-not-allowed"],
+    );
     pending_is(|_, request| request.cluster = HexId([9; 16]), "erin", &["wrong-cluster-id"]);
     pending_is(|_, request| request.repo = HexId([9; 32]), "erin", &["wrong-repo"]);
     pending_is(|_, _| {}, "bob", &["subject-not-signer"]);
