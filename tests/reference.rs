@@ -168,3 +168,17 @@ fn every_flag_and_every_command_is_explained() {
         }
     }
 }
+
+/// The parser keeps values by name: a flag of one command that is called as a global one takes its value.
+#[test]
+fn no_flag_of_a_command_is_called_like_a_global_one() {
+    let grammar = kluis::cli::grammar();
+    let global: Vec<String> =
+        grammar.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id().to_string()).collect();
+    assert!(global.len() > 10, "{global:?}");
+    for (path, command) in commands(&grammar) {
+        let own = command.get_arguments().map(|arg| arg.get_id().to_string());
+        let shared: Vec<String> = own.filter(|id| global.contains(id)).collect();
+        assert!(shared.is_empty() || path.is_empty(), "{path}: {shared:?}");
+    }
+}

@@ -37,11 +37,11 @@ pub struct Global {
         long = "directory",
         value_name = "DIR",
         global = true,
-        overrides_with = "dir",
+        overrides_with = "directory",
         default_value = ".",
         hide_default_value = true
     )]
-    dir: PathBuf,
+    directory: PathBuf,
     /// Cluster to work on (repeatable)
     #[arg(short = 'c', long = "cluster", value_name = "NAME", global = true)]
     clusters: Vec<ClusterName>,
@@ -108,7 +108,7 @@ impl Global {
 
     /// The repository's folder.
     pub fn dir(&self) -> &std::path::Path {
-        &self.dir
+        &self.directory
     }
 
     /// The person of `--as`.
@@ -140,7 +140,7 @@ impl Global {
             None => None,
         };
         let settings = Settings {
-            dir: self.dir.clone(),
+            dir: self.directory.clone(),
             actor: self.actor.clone(),
             identity: self.identity.clone(),
             passphrase_fd: self.passphrase_fd,
