@@ -350,7 +350,8 @@ impl Report for Comparison {
         writeln!(out, "{say}")?;
         for (which, side) in [("here ", &self.here), ("there", &self.there)] {
             writeln!(out, "  {which}  epoch {}  {}", side.epoch, side.sha256)?;
-            writeln!(out, "         {} heads of the log, repository {}", side.heads.len(), &side.repo.to_string()[..16])?;
+            let heads = if side.heads.len() == 1 { "1 head".to_owned() } else { format!("{} heads", side.heads.len()) };
+            writeln!(out, "         {heads} of the log, repository {}", &side.repo.to_string()[..16])?;
         }
         if let Some(fork) = &self.fork {
             writeln!(out, "  they part at epoch {}", fork.epoch)?;

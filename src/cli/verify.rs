@@ -51,8 +51,10 @@ impl Report for Verdict {
             _ => "invalid",
         };
         let epoch = epoch.map_or_else(|| "no valid epoch".to_owned(), |number| format!("epoch {number}"));
-        let counts = [counted(*records, "record"), counted(*clusters, "cluster"), counted(*files, "file")].join(", ");
-        writeln!(out, "{word}: {epoch}, {counts}")?;
+        // Beside a draft the log is not judged, so its records are not counted.
+        let records = draft.is_none().then(|| counted(*records, "record"));
+        let counts = records.into_iter().chain([counted(*clusters, "cluster"), counted(*files, "file")]);
+        writeln!(out, "{word}: {epoch}, {}", counts.collect::<Vec<_>>().join(", "))?;
         match draft {
             Some(draft) => writeln!(out, "epoch {} is a draft that lacks signatures", draft.number),
             None => Ok(()),

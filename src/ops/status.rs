@@ -246,7 +246,7 @@ fn trust_ends(verified: &Verified, epoch: &Epoch) -> Vec<End> {
         let Some(certificate) = verified.chain.certificate(&person.cert_sha256) else { continue };
         let keys: BTreeSet<_> = person.sign.iter().chain(&person.encrypt).collect();
         let lives = keys.into_iter().filter_map(|key| Some((key, certificate.life(key)?.1?)));
-        ends.extend(lives.map(|(key, at)| End { at, what: format!("OpenPGP key {} of {name}", key.key_id()) }));
+        ends.extend(lives.map(|(key, at)| End { at, what: format!("{name}'s OpenPGP key {}", key.key_id()) }));
     }
     ends
 }

@@ -1,0 +1,220 @@
+//! Golden reports: what every command answers, for people and as JSON, on a repository whose time stands still. Hashes, keys
+//! and the like differ from run to run and stand as [hash], [key] …; a change of anything else is seen in review.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod ground;
+
+use std::collections::BTreeSet;
+
+use ground::{Answered, Ground};
+use kluis::model::Span;
+
+/// Replaces what differs from run to run.
+fn steady(ground: &Ground, text: &str) -> String {
+    let text = text.replace(ground.dir.path().to_str().unwrap(), "[dir]");
+    let is_hex = |c: &char| c.is_ascii_digit() || ('a'..='f').contains(c) || ('A'..='F').contains(c);
+    let mut steady = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\n']) {
+        if is_hex(&c) {
+            word.push(c);
+            continue;
+        }
+        let digits = word.chars().any(|c| c.is_ascii_digit()) || word.len() >= 40;
+        steady += match word.len() {
+            64 | 63 if digits => "[hash]",
+            40 if digits => "[key]",
+            30..=32 if digits => "[id]",
+            16 if digits => "[h16]",
+            7..=12 if digits && !word.chars().any(|c| c.is_ascii_uppercase()) => "[number]",
+            _ => &word,
+        };
+        word.clear();
+        steady.push(c);
+    }
+    steady.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn shown(ground: &Ground, answered: &Answered) -> String {
+    let err = if answered.err.is_empty() { String::new() } else { format!("------- stderr\n{}", answered.err) };
+    steady(ground, &format!("{}{err}[exit {}]\n", answered.out, answered.exit))
+}
+
+/// A ground, and the commands whose reports were looked at.
+struct Book {
+    ground: Ground,
+    seen: BTreeSet<String>,
+}
+
+impl Book {
+    fn new(people: &[&str], trust: u32) -> Self {
+        Self { ground: Ground::new(people, trust, 1), seen: BTreeSet::new() }
+    }
+
+    /// Runs a command for its effect, after looking at what it would say as JSON and for people.
+    fn page(&mut self, name: &str, who: &str, words: &str) {
+        let dry = if is_reading(words) { words.to_owned() } else { format!("{words} --dry-run") };
+        let json = self.ground.run(who, &format!("{dry} -o json"));
+        serde_json::from_str::<serde_json::Value>(&json.out)
+            .unwrap_or_else(|error| panic!("{words}: {error}\n{}", json.out));
+        insta::assert_snapshot!(format!("{name}-json"), shown(&self.ground, &json));
+        let human = self.ground.run(who, words);
+        insta::assert_snapshot!(format!("{name}"), shown(&self.ground, &human));
+        self.seen.insert(command(words));
+    }
+}
+
+fn is_reading(words: &str) -> bool {
+    let reading =
+        ["verify", "status", "doctor", "person list", "person show", "trust show", "trust compare", "cluster list"];
+    let more = ["cluster show", "cert list", "cert show"];
+    reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
+}
+
+/// The command's words, without its arguments.
+fn command(words: &str) -> String {
+    let all = leaves();
+    all.into_iter().find(|leaf| words == leaf || words.starts_with(&format!("{leaf} "))).unwrap()
+}
+
+/// Every command of the grammar that has no commands below it.
+fn leaves() -> BTreeSet<String> {
+    let grammar = kluis::cli::grammar();
+    let mut leaves = BTreeSet::new();
+    for one in grammar.get_subcommands().filter(|one| one.get_name() != "help") {
+        let below: Vec<_> = one.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+        if below.is_empty() {
+            leaves.insert(one.get_name().to_owned());
+        }
+        leaves.extend(below.iter().map(|sub| format!("{} {}", one.get_name(), sub.get_name())));
+    }
+    leaves
+}
+
+const NEW: &str = "cluster new prod --endpoint https://api.example.org:6443 --kubernetes 1.36 \
+                   --node cp-1=10.0.0.11,cp-1.example.org:control-plane,etcd --node w-1=10.0.0.21:worker --super-admin --yes";
+
+#[test]
+fn every_command_answers_as_it_did() {
+    let mut book = Book::new(&["alice", "bob"], 1);
+    book.page("cluster-new", "alice", NEW);
+    book.page("verify-valid", "bob", "verify");
+    book.page("status", "bob", "status");
+    book.page("cluster-list", "bob", "cluster list");
+    book.page("cluster-show", "bob", "cluster show -c prod");
+    book.page("cert-list", "bob", "cert list -c prod");
+    book.page("cert-show", "bob", "cert show -c prod cp-1/apiserver");
+    book.page("cert-issue", "alice", "cert issue apiserver -c prod --node cp-1");
+    book.page("person-update", "alice", "person update bob --keyholder prod --issuer prod");
+    book.page("verify-attention", "bob", "verify");
+    book.page("reseal", "alice", "reseal");
+    book.page("person-list", "bob", "person list");
+    book.page("person-show", "bob", "person show bob");
+    book.page("trust-show", "bob", "trust show");
+    book.page("trust-set", "alice", "trust set threshold.trust 2");
+    book.page("verify-draft", "bob", "verify");
+    book.page("status-draft", "bob", "status");
+    book.page("trust-sign", "bob", "trust sign --yes");
+    book.page("trust-pin", "bob", "trust pin");
+    let line = book.ground.pin.clone();
+    book.page("trust-compare", "bob", &format!("trust compare {line}"));
+    book.ground.edit("clusters/prod/cluster.toml", |text| {
+        format!("{text}\n[[node]]\nname = \"w-2\"\nroles = [\"worker\"]\naddresses = [\"10.0.0.22\"]\n")
+    });
+    book.page("cluster-apply", "alice", "cluster apply -c prod --yes");
+    let out = book.ground.dir.path().join("w-2");
+    book.page("export", "alice", &format!("export kubeadm -c prod --node w-2 --out {}", out.display()));
+    book.ground.edit("clusters/prod/cluster.toml", |text| format!("{text}# a comment more\n"));
+    book.page("verify-invalid", "bob", "verify");
+    book.ground.git("restore .");
+    book.seen.extend(others());
+    assert_eq!(
+        leaves().difference(&book.seen).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "no report of these is looked at"
+    );
+}
+
+/// Commands that are looked at in the tests below.
+fn others() -> Vec<String> {
+    ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].map(str::to_owned).to_vec()
+}
+
+#[test]
+fn founding_and_adding_people_answer_as_they_did() {
+    let mut book = Book::new(&["alice"], 1);
+    let (certificate, _) =
+        kluis::openpgp::generate("carol", book.ground.now.minus(Span::hours(1)), Some(Span::days(700))).unwrap();
+    let file = book.ground.dir.path().join("carol.asc");
+    std::fs::write(&file, certificate.to_stored()).unwrap();
+    book.page("person-add", "alice", &format!("person add carol --pgp {} --role recovery", file.display()));
+    let ground = &book.ground;
+    for folder in ["trust", "pubkeys"] {
+        std::fs::remove_dir_all(ground.repo().join(folder)).unwrap();
+    }
+    ground.git("add -A");
+    ground.git("commit -q -m nothing");
+    let certificate = ground.dir.path().join("alice.asc");
+    std::fs::write(&certificate, ground.person("alice").certificate.to_stored()).unwrap();
+    let words = format!("init --as alice --pgp {}", certificate.display());
+    insta::assert_snapshot!("init-json", shown(ground, &ground.run("alice", &format!("{words} --dry-run -o json"))));
+    insta::assert_snapshot!("init", shown(ground, &ground.run("alice", &words)));
+}
+
+#[test]
+fn opening_and_adopting_answer_as_they_did() {
+    let ground = Ground::new(&["alice", "bob"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    let opened = ground.run("alice", "open -c prod ca.kubernetes --yes").ends(0);
+    assert!(
+        opened.out.starts_with("-----BEGIN PRIVATE KEY-----\n") && opened.out.ends_with("-----END PRIVATE KEY-----\n")
+    );
+    insta::assert_snapshot!("open-refused", shown(&ground, &ground.run("bob", "open -c prod ca.kubernetes --yes")));
+    insta::assert_snapshot!("open-asks", shown(&ground, &ground.run("alice", "open -c prod ca.kubernetes")));
+    insta::assert_snapshot!(
+        "open-json",
+        shown(&ground, &ground.run("alice", "open -c prod ca.kubernetes --yes -o json"))
+    );
+    insta::assert_snapshot!(
+        "adopt-refused",
+        shown(&ground, &ground.run("alice", "adopt 0123456789abcdef --reason because"))
+    );
+    let json = ground.run("alice", "adopt 0123456789abcdef --reason because -o json");
+    insta::assert_snapshot!("adopt-refused-json", shown(&ground, &json));
+}
+
+#[test]
+fn usage_errors_answer_as_they_did() {
+    let ground = Ground::new(&["alice"], 1, 1);
+    for (name, words) in [
+        ("usage-unknown", "verfy"),
+        ("usage-missing", "cluster new prod"),
+        ("usage-name", "person show Alice"),
+        ("usage-at", "reseal --at 2027-01-01T00:00:00Z"),
+        ("usage-cluster", "cert list -c nowhere"),
+    ] {
+        insta::assert_snapshot!(name, shown(&ground, &ground.run("alice", words)));
+        let json = ground.run("alice", &format!("{words} -o json"));
+        insta::assert_snapshot!(format!("{name}-json"), shown(&ground, &json));
+    }
+}
+
+/// What depends on the machine is looked at for its shape alone.
+#[test]
+fn doctor_completions_man_and_demo_answer() {
+    let ground = Ground::new(&["alice"], 1, 1);
+    let doctor = ground.run("alice", "doctor");
+    for line in ["git ", "pin ", "repository ", "clock ", "keys ", "hardening "] {
+        assert!(doctor.out.contains(line), "{line}: {}", doctor.out);
+    }
+    assert!(ground.run("alice", "doctor -o json").json()["data"]["checks"].as_array().unwrap().len() >= 7);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        assert!(ground.run("alice", &format!("completions {shell}")).ends(0).out.len() > 2000, "{shell}");
+    }
+    assert!(ground.run("alice", "man").ends(0).out.contains(".TH kluis"));
+    let demo = ground.run("alice", &format!("demo {}", ground.dir.path().join("demo").display())).ends(0);
+    let titles: String =
+        demo.out.lines().filter(|line| line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!("demo-titles", titles);
+}
