@@ -408,5 +408,24 @@ fn lists_and_pages_say_what_there_is() {
     assert_eq!(one["data"]["path"], path);
     assert!(one["data"]["sans"].as_array().unwrap().contains(&"10.96.0.1".into()));
     ground.run("alice", "cert show x/apiserver").ends(2).says("cert list");
-    ground.run("alice", "cluster show x").ends(3);
+    ground.run("alice", "cluster show x").ends(2);
+}
+
+#[test]
+fn a_control_plane_node_has_an_address_that_its_export_can_use() {
+    let ground = Ground::new(&["alice"], 1, 1);
+    let new = "cluster new prod --endpoint https://api.example.org:6443 --kubernetes 1.36 --yes";
+    ground.run("alice", &format!("{new} --node cp-1=:control-plane,etcd")).ends(2).says("neither an IP address");
+    let named = format!("{new} --node cp-1=cp-1.example.org:control-plane,etcd");
+    ground.run("alice", &named).ends(2).says("has no IP address but loopback");
+    assert!(!ground.repo().join("clusters").exists());
+}
+
+#[test]
+fn an_export_says_which_certificates_have_ended() {
+    let mut ground = with_cluster(&["alice"]);
+    ground.now = ground.now.plus(kluis::model::Span::days(340));
+    let out = ground.dir.path().join("late");
+    let said = ground.run("alice", &format!("export kubeadm -c prod --node cp-1 --out {}", out.display())).ends(0);
+    said.says("end within 30 days").says("kluis cert issue -c prod --node cp-1");
 }

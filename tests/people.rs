@@ -199,9 +199,33 @@ fn a_member_may_ask_for_groups_and_has_no_vote() {
     assert_eq!(list["persons"][1]["groups"], json!({"prod": ["developers"]}));
     erin.run("person list").ends(0).says("may ask for developers on prod");
     // A draft of hers lacks the root's signature, and one of others does not need hers.
-    erin.run("trust set policy.max_client 30d").ends(0).says("would help: alice");
+    erin.run("trust set policy.max_client 30d").ends(0).says("would help: alice").says("neither root nor recovery");
+    // Whoever goes on from it has looked at it and signed it.
+    alice.refused("trust set policy.max_quiet 20d", 3, &["you have not signed what it changes"]);
+    alice.run("trust sign --yes").ends(0).says("90d -> 30d").says("counts from now on");
     alice.run("trust set policy.max_client 20d").ends(0).says("counts from now on");
     assert_eq!(ground.errors(), [""; 0]);
+}
+
+/// Whoever gets a draft merged waits for a root who changes something small: nothing is signed that was not shown.
+#[test]
+fn a_draft_of_somebody_else_is_not_signed_unseen() {
+    let mut ground = with_cluster(&["alice"]);
+    let (mallory, carol) = (newcomer(&mut ground, "mallory"), newcomer(&mut ground, "carol"));
+    let alice = seat(&ground, "alice").pinned();
+    alice.run(&format!("person add mallory --pgp {mallory}")).ends(0);
+    seat(&ground, "mallory").pinned().run("trust sign --yes").ends(0);
+    // The member drafts that she becomes a root, and gets it merged.
+    seat(&ground, "mallory").run("person update mallory --role root").ends(0);
+    let says = &["epoch 4 is drafted already", "you have not signed what it changes"];
+    alice.refused("trust set policy.max_quiet 20d", 3, says);
+    alice.refused(&format!("person add carol --pgp {carol}"), 3, says);
+    let new = "cluster new other --endpoint https://other.example.org --kubernetes 1.36 --yes";
+    alice.refused(new, 3, says);
+    assert!(!ground.verified().chain.draft().unwrap().signers.contains(&ground.person("alice").name));
+    // What shows it says what it is.
+    alice.run_on(Terminal::scripted([""; 0]), "trust sign").ends(130);
+    alice.run("trust sign --dry-run").ends(0).says("WEAKER  mallory");
 }
 
 #[test]

@@ -367,3 +367,43 @@ fn ctrl_c_ends_130_and_changes_nothing() {
     let status = run(Command::new("git").current_dir(stock.repo()).args(["status", "--porcelain"])).stdout;
     assert!(status.is_empty());
 }
+
+/// `verify` has never needed git; nor do the others that read.
+#[test]
+fn an_unpacked_archive_can_be_read_and_opened_and_not_written() {
+    let stock = Stock::valid();
+    fs::remove_dir_all(stock.path(".git")).unwrap();
+    for words in [&["status"][..], &["cluster", "list"], &["cert", "list"], &["person", "list"], &["trust", "show"]] {
+        run_kluis(&stock, words).ends(0);
+    }
+    let said = run_kluis(&stock, &["reseal"]);
+    assert!(said.exit == 1 && said.err.contains("is in no git repository"), "{}", said.err);
+}
+
+#[test]
+fn errors_of_the_grammar_name_the_command_and_its_help() {
+    let stock = Stock::valid();
+    let said = run_kluis(&stock, &["cluster", "new"]).ends(2);
+    assert!(said.err.contains("help: kluis cluster new --help") && !said.err.contains("For more"), "{}", said.err);
+    let said = run_kluis(&stock, &["verify", "--nonsense", "-o", "json"]).ends(2);
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&report["command"], &report["data"]["help"]), (&"verify".into(), &"kluis verify --help".into()));
+}
+
+#[test]
+fn clusters_are_named_where_they_are_looked_at() {
+    let stock = Stock::valid();
+    run_kluis(&stock, &["status", "-c", "nowhere"]).ends(2);
+    assert!(run_kluis(&stock, &["verify", "-c", "prod"]).ends(0).err.contains("-c and --all-clusters are left aside"));
+}
+
+#[test]
+fn the_demo_wants_a_folder_outside_git_and_no_dry_run() {
+    let stock = Stock::valid();
+    let inside = stock.path("story");
+    let said = run_kluis(&stock, &["demo", inside.to_str().unwrap()]).ends(2);
+    assert!(said.err.contains("inside the git repository") && !inside.exists(), "{}", said.err);
+    let outside = stock.work("story");
+    run_kluis(&stock, &["demo", outside.to_str().unwrap(), "--dry-run"]).ends(2);
+    assert!(!outside.exists());
+}

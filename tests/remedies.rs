@@ -25,6 +25,7 @@ fn every_remedy() -> Vec<Remedy> {
         | Remedy::CertIssue(..)
         | Remedy::TrustExpires
         | Remedy::Doctor
+        | Remedy::Passphrase
         | Remedy::As(_)
         | Remedy::Verify
         | Remedy::PersonList
@@ -50,6 +51,7 @@ fn every_remedy() -> Vec<Remedy> {
         Remedy::CertIssue(cluster, node),
         Remedy::TrustExpires,
         Remedy::Doctor,
+        Remedy::Passphrase,
         Remedy::As(person),
         Remedy::Verify,
         Remedy::PersonList,
@@ -73,7 +75,13 @@ fn words(line: &str) -> Vec<String> {
     }
     words.push(word);
     words.retain(|word| !word.is_empty());
-    words.into_iter().map(|word| if word == "NAME" { "alice".to_owned() } else { word }).collect()
+    words.retain(|word| !word.contains('<')); // the shell's business
+    let filled = |word: String| match word.as_str() {
+        "NAME" => "alice".to_owned(),
+        "COMMAND" => "status".to_owned(),
+        _ => word,
+    };
+    words.into_iter().map(filled).collect()
 }
 
 #[track_caller]

@@ -88,12 +88,12 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             Ok(Answer::written(issued, &owed))
         }
         Action::List { all } => {
-            let repository = session.open(&Gate::Valid)?;
+            let repository = session.open_reading(&Gate::Valid)?;
             let clusters = clusters(global, &repository)?;
             Ok(Answer::fine(view::list(&repository, &clusters, *all, session.now)))
         }
         Action::Show { certificate } => {
-            let repository = session.open(&Gate::Valid)?;
+            let repository = session.open_reading(&Gate::Valid)?;
             let clusters = clusters(global, &repository)?;
             Ok(Answer::fine(view::show(&repository, &clusters, certificate, session.now)?))
         }

@@ -186,11 +186,11 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             Ok(Answer::written(made, &owed))
         }
         Action::List => {
-            let repository = session.open(&Gate::Valid)?;
+            let repository = session.open_reading(&Gate::Valid)?;
             Ok(Answer::fine(view::list(&repository)?))
         }
         Action::Show { name } => {
-            let repository = session.open(&Gate::Valid)?;
+            let repository = session.open_reading(&Gate::Valid)?;
             let name = match name {
                 Some(name) => name.clone(),
                 None => global.one_cluster(&repository)?,

@@ -43,6 +43,9 @@ struct DemoReport {
 
 /// Tells the story.
 pub fn run(args: &Args, _global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    if session.settings.dry_run {
+        return Err(Failure::usage("the demo works in a directory of its own alone; leave --dry-run out"));
+    }
     let dir = demo::scratch(args.dir.as_deref())?;
     let people = demo::prepare(&dir, session.now)?;
     let mut story = Story { dir: &dir, session, steps: Vec::new() };

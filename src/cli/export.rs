@@ -59,7 +59,7 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         (None, Some(keyset)) => Subject::Keyset(*keyset),
         (None, None) => Subject::AllNodes,
     };
-    let repository = session.open(&Gate::Valid)?;
+    let repository = session.open_reading(&Gate::Valid)?;
     let cluster = global.one_cluster(&repository)?;
     let report = Export::new(session, &repository, cluster, args.with_ca_keys).run(layout, &subject, &args.out)?;
     Ok(Answer::fine(report))

@@ -190,6 +190,11 @@ impl Global {
         }
     }
 
+    /// Whether clusters are named, one by one or all.
+    pub fn names_clusters(&self) -> bool {
+        self.all_clusters || !self.clusters.is_empty()
+    }
+
     /// Names given with `-c`, unchecked; empty where none is.
     pub fn named_clusters(&self) -> &[ClusterName] {
         &self.clusters

@@ -77,6 +77,14 @@ commands! {
 }
 
 impl Command {
+    /// Whether it works on the clusters of `-c`.
+    fn takes_clusters(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_) | Self::Cluster(_) | Self::Cert(_) | Self::Reseal(_) | Self::Open(_) | Self::Export(_)
+        )
+    }
+
     /// Whether it never asks gpg-agent for anything.
     fn is_keyless(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Verify(_) | Self::Completions(_) | Self::Man(_) | Self::Demo(_))
@@ -86,6 +94,18 @@ impl Command {
 /// The grammar, for completions, man pages and the command reference.
 pub fn grammar() -> clap::Command {
     Cli::command()
+}
+
+/// The words of `args` that name a command, as far as there is one: for errors of the grammar.
+fn words_of(args: &[OsString]) -> String {
+    let (mut grammar, mut words) = (grammar(), Vec::new());
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        if let Some(below) = grammar.find_subcommand(arg) {
+            words.push(arg.to_owned());
+            grammar = below.clone();
+        }
+    }
+    words.join(" ")
 }
 
 /// What a run gets from the machine, besides its words and streams.
@@ -105,7 +125,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, machine: Machine, out: &mut
     let wants_json = report::wants_json(&args);
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return report::grammar_error(&error, wants_json, out, err),
+        Err(error) => return report::grammar_error(&error, &words_of(&args), wants_json, out, err),
     };
     let name = cli.command.name();
     // Before the first byte of a stranger's repository is parsed, where no agent can be started any more.
@@ -118,6 +138,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>, machine: Machine, out: &mut
             return report::failure(&name, cli.global.output(), &failure, &[], cli.global.paint(), out, err);
         }
     };
+    if !cli.command.takes_clusters() && cli.global.names_clusters() {
+        session.notes.push(format!("{name} is about the whole repository: -c and --all-clusters are left aside"));
+    }
     match cli.command.run(&cli.global, &mut session) {
         Ok(answer) => report::answer(&name, &cli.global, &answer, &session.notes, out, err),
         Err(failure) => {

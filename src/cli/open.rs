@@ -35,7 +35,7 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     if session.settings.dry_run {
         return Err(Failure::usage("open changes nothing; leave --dry-run out"));
     }
-    let repository = session.open(&Gate::Valid)?;
+    let repository = session.open_reading(&Gate::Valid)?;
     let cluster = global.one_cluster(&repository)?;
     let found = find(&repository, &cluster, &args.secret)?;
     let screen = if session.terminal.shows_answer() {

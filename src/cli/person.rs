@@ -172,11 +172,11 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             Ok(answer(person::update(session, &update.name, &change)?))
         }
         Action::List => {
-            let repository = session.open(&Gate::Draft)?;
+            let repository = session.open_reading(&Gate::Draft)?;
             Ok(Answer::fine(people::list(&repository)?))
         }
         Action::Show { name } => {
-            let repository = session.open(&Gate::Draft)?;
+            let repository = session.open_reading(&Gate::Draft)?;
             Ok(Answer::fine(people::show(&repository, name)?))
         }
     }

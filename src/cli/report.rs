@@ -79,19 +79,23 @@ fn write_json(out: &mut dyn Write, value: &Value) -> io::Result<()> {
 }
 
 /// Prints what clap says: help and versions to stdout, usage errors to stderr or as JSON.
-pub fn grammar_error(error: &clap::Error, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+/// `command` is what of the command was understood.
+pub fn grammar_error(error: &clap::Error, command: &str, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     if !error.use_stderr() {
         let _ = write!(out, "{error}");
         return 0;
     }
+    let help = ["kluis", command, "--help"].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     if json {
         let text = error.to_string();
         // The first paragraph: what is wrong, and below it which arguments.
         let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let what = lines.join(" ").trim_start_matches("error: ").to_owned();
-        let _ = write_json(out, &envelope("", 2, &[], &[], json!({ "error": what, "help": "kluis --help" })));
+        let _ = write_json(out, &envelope(command, 2, &[], &[], json!({ "error": what, "help": help })));
     } else {
-        let _ = write!(err, "{error}");
+        let text = error.to_string();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let _ = write!(err, "{}\n  help: {help}\n", text.trim_end());
     }
     2
 }

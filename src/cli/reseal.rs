@@ -45,6 +45,9 @@ fn people(recipients: &[Recipient]) -> String {
 
 impl Report for ResealReport {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.resealed.is_empty() && !self.left.is_empty() {
+            return writeln!(out, "nothing to do that is yours: something is owed where you are no issuer");
+        }
         if self.resealed.is_empty() {
             return writeln!(out, "nothing to do: everything is sealed to exactly the right people");
         }

@@ -21,8 +21,8 @@ pub fn name(_args: &Args) -> String {
 }
 
 /// Runs the command.
-pub fn run(_args: &Args, _global: &Global, session: &mut Session) -> Result<Answer, Failure> {
-    let (status, findings) = status(session)?;
+pub fn run(_args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    let (status, findings) = status(session, global.named_clusters())?;
     Ok(Answer::judged(StatusReport(status), findings))
 }
 

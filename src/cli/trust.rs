@@ -97,7 +97,7 @@ pub fn name(args: &Args) -> String {
 pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
     match &args.action {
         Action::Show { number, from } => {
-            let repository = session.open(&Gate::Anything)?;
+            let repository = session.open_reading(&Gate::Anything)?;
             let shown = trust::show(&repository, *number, *from)?;
             let verified = &repository.verified;
             // A draft that lacks signatures is what is looked at here, and no fault.

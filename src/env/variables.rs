@@ -16,6 +16,16 @@ pub fn wants_color() -> bool {
     !refused && std::io::stdout().is_terminal()
 }
 
+/// Who git's own variables say makes commits here: name and email, each where it is set (git-commit's manual, "COMMIT
+/// INFORMATION"). It names the maker of a commit, and decides nothing.
+pub fn git_identity() -> (Option<String>, Option<String>) {
+    let first = |names: [&str; 2]| {
+        let values = names.iter().filter_map(|name| std::env::var(name).ok());
+        values.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+    };
+    (first(["GIT_COMMITTER_NAME", "GIT_AUTHOR_NAME"]), first(["GIT_COMMITTER_EMAIL", "GIT_AUTHOR_EMAIL"]))
+}
+
 /// A path of this name in the temporary directory (`TMPDIR`).
 pub fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(name)

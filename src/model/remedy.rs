@@ -38,6 +38,8 @@ pub enum Remedy {
     TrustExpires,
     /// Check this machine.
     Doctor,
+    /// Give the passphrase where nobody can be asked for it.
+    Passphrase,
     /// Say who you are.
     As(PersonName),
     /// See everything that is wrong.
@@ -75,6 +77,7 @@ impl fmt::Display for Remedy {
             Self::CertIssue(cluster, node) => write!(f, "kluis cert issue -c {cluster} --node {node}"),
             Self::TrustExpires => f.write_str("kluis trust set expires 365d"),
             Self::Doctor => f.write_str("kluis doctor"),
+            Self::Passphrase => f.write_str("kluis --passphrase-fd 3 COMMAND 3<PASSPHRASE-FILE"),
             Self::As(person) => write!(f, "kluis --as {person} status"),
             Self::Verify => f.write_str("kluis verify"),
             Self::PersonList => f.write_str("kluis person list"),

@@ -80,7 +80,7 @@ pub fn issue_node(
     (node, profile): (&NodeName, Option<Profile>),
 ) -> Result<IssueReport, Failure> {
     let config = config(repository, cluster)?.clone();
-    issuing::check_distribution(config.distribution)?;
+    issuing::check_distribution(&config)?;
     let work = node_work(repository, cluster, &config, (node, profile))?;
     let works = std::slice::from_ref(&work);
     let opened = issuing::opens(repository, (cluster, repository.cluster(cluster)?), works)?;
@@ -96,7 +96,7 @@ pub fn issue_node(
     }
     let mut plan = Plan::default();
     // carry_out looks again; here, so that no touch or passphrase is for nothing.
-    repository.work.check_writable(&plan.edited)?;
+    repository.work()?.check_writable(&plan.edited)?;
     let of = (cluster, &config);
     issuing::carry_out(session, repository, &mut actor, of, works, (&mut record, &mut plan))?;
     report.fill(&record.issued);
@@ -167,7 +167,7 @@ pub fn issue_break_glass(
         return Ok(report);
     }
     let mut plan = Plan::default();
-    repository.work.check_writable(&plan.edited)?;
+    repository.work()?.check_writable(&plan.edited)?;
     let authorities = issuing::open_authorities(repository, &mut actor, cluster, &[keyset].into())?;
     let own_key = {
         let (epoch, of) = (repository.epoch()?, repository.cluster(cluster)?);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::model::{Digest, Place, Span, Time};
+use crate::model::{Digest, Place, Remedy, Span, Time};
 use crate::openpgp;
 use crate::trust::Epoch;
 use crate::trust::anchor::PinLine;
@@ -24,6 +24,15 @@ pub fn scratch(dir: Option<&Path>) -> Result<PathBuf, Failure> {
             crate::env::Rng::system().bytes::<4>().map(|b| format!("{b:02x}")).concat()
         )),
     };
+    // The last step exports a node's files, which never lie in a git work tree.
+    if let Some(git) = crate::disk::surrounding_git(&dir)? {
+        let what = format!(
+            "{} is inside the git repository {}: give the demo a folder elsewhere",
+            dir.display(),
+            git.display()
+        );
+        return Err(Failure::usage(what).help(Remedy::Kluis("demo".to_owned())));
+    }
     let folder = crate::disk::private_folder(&dir)?;
     if !folder.names()?.is_empty() {
         return Err(Failure::usage(format!("{} is not empty: the demo wants a directory of its own", dir.display())));

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Digest, PersonName, Place, Time};
+use super::failure::Failure;
+use crate::model::{Digest, PersonName, Place, Remedy, Time};
 use crate::repo::ChangeSet;
 use crate::trust::{self, Closes, Epoch, Former, FormerReason, Verified};
 
@@ -13,6 +14,26 @@ pub struct Draft {
     pub epoch: Epoch,
     /// Certificates that it pins and the tree does not have yet, in the form that is stored.
     pub certificates: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// Refuses to build on a draft that `actor` has not signed.
+///
+/// Attack: whoever gets files merged puts a draft into the tree that makes them a root, and waits until a root runs a
+/// command that changes something small. That command goes on from the draft and signs it, so the root would sign what
+/// they never saw. To ask here would be a question that people learn to say yes to; so what is there is looked at and
+/// signed first, by the command that shows it against the latest epoch.
+pub fn check_signed(verified: &Verified, actor: &PersonName) -> Result<(), Failure> {
+    match verified.chain.draft().filter(|draft| !draft.signers.contains(actor)) {
+        None => Ok(()),
+        Some(draft) => {
+            let what = format!(
+                "epoch {} is drafted already, and you have not signed what it changes: look at it and sign it first, or \
+                 take it out of the repository",
+                draft.epoch.number
+            );
+            Err(Failure::refused(what).help(Remedy::TrustSign))
+        }
+    }
 }
 
 impl Draft {

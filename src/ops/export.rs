@@ -14,12 +14,16 @@ use super::status::own_break_glass;
 use crate::export::pem::{self, KeysetParts};
 use crate::export::{Exported, Layout, Material, Needed};
 use crate::model::{
-    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State,
+    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, Span, State,
+    Time,
 };
 use crate::pki::{self, PrivateKey};
 use crate::seal::{KeyBody, SealedKey};
 use crate::secret::Secret;
 use crate::trust::current::Vouch;
+
+/// What ends within this is worth a word.
+const SOON: Span = Span::days(30);
 
 /// What was exported; `data` of the report.
 #[derive(Debug, Serialize)]
@@ -169,6 +173,7 @@ impl<'a> Export<'a> {
         let needed = (layout.needs)(&node, self.with_ca_keys);
         // A missing certificate, address or other trouble that needs no key is found before one is asked for.
         let mut material = self.public_material(node)?;
+        self.note_ends(&material.node);
         if self.session.settings.dry_run {
             for need in needed {
                 let names = self.sealed_names(&material.node, need);
@@ -183,6 +188,31 @@ impl<'a> Export<'a> {
             material.super_admin = self.super_admin()?;
         }
         Ok(Some((layout.files)(&material)?))
+    }
+
+    /// Says which certificates of a node have ended or end soon: whoever installs them should know it before the API
+    /// server does.
+    fn note_ends(&mut self, node: &Node) {
+        let soon = self.session.now.plus(SOON);
+        let leaves = self.repository.verified.current.leaves.iter();
+        let mut ends: Vec<(Time, &str)> = leaves
+            .filter_map(|(place, facts)| match place {
+                Place::NodeCert(cluster, owner, profile) if *cluster == self.cluster && *owner == node.name => {
+                    Some((facts.not_after, profile.as_str()))
+                }
+                _ => None,
+            })
+            .filter(|(end, _)| *end <= soon)
+            .collect();
+        ends.sort();
+        let Some((first, profile)) = ends.first() else { return };
+        let ended = ends.iter().filter(|(end, _)| *end <= self.session.now).count();
+        let fix = Remedy::CertIssue(self.cluster.clone(), node.name.clone());
+        self.session.notes.push(format!(
+            "{ended} certificates of {} have ended, and {} end within 30 days, {profile} first, {first}: {fix}",
+            node.name,
+            ends.len() - ended
+        ));
     }
 
     /// Everything that needs no key.

@@ -87,7 +87,14 @@ impl From<crate::trust::log::Reason> for Failure {
 
 impl From<crate::openpgp::KeyError> for Failure {
     fn from(error: crate::openpgp::KeyError) -> Self {
-        Self::no_key(error.to_string()).help(Remedy::Doctor)
+        use crate::openpgp::KeyError;
+        let remedy = match &error {
+            KeyError::NoPinentry => Remedy::Run("export GPG_TTY=$(tty)".to_owned()),
+            KeyError::NoCard(_) => Remedy::Run("gpg --card-status".to_owned()),
+            KeyError::BadPassphrase | KeyError::Cancelled => Remedy::Passphrase,
+            _ => Remedy::Doctor,
+        };
+        Self::no_key(error.to_string()).help(remedy)
     }
 }
 
@@ -161,7 +168,15 @@ impl From<crate::seal::SealFault> for Failure {
 }
 
 impl From<crate::seal::OpenFault> for Failure {
+    /// Where the file is at fault, that is invalid; where the person's keys are, nothing is said against the tree.
     fn from(error: crate::seal::OpenFault) -> Self {
-        Self::refused(whole(&error))
+        match (error.code(), error) {
+            (Some(code), error) => {
+                let what = whole(&error);
+                Self { findings: vec![Finding::new(code, what.clone())], ..Self::refused(what) }
+            }
+            (None, crate::seal::OpenFault::Keys(error)) => error.into(),
+            (None, error) => Self::refused(whole(&error)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::session::{Actor, Repository, Session};
 use crate::env::Rng;
 use crate::model::{
     Algorithm, ClusterConfig, ClusterName, Code, Distribution, Finding, Generation, Keyset, Node, PersonName, Place,
-    Profile, Remedy, SealedName, Span, Time,
+    Profile, Remedy, Role, SealedName, Span, Time,
 };
 use crate::pki::{self, Facts, LeafSpec, PrivateKey, Validity};
 use crate::seal::{KeyBody, SealedKey};
@@ -69,12 +69,20 @@ pub(super) fn check_may_issue(name: &ClusterName, cluster: &Cluster, actor: &Per
 }
 
 /// Refuses distributions whose certificates are not issued yet.
-pub(super) fn check_distribution(distribution: Distribution) -> Result<(), Failure> {
-    if distribution == Distribution::Kubeadm {
-        return Ok(());
+pub(super) fn check_distribution(config: &ClusterConfig) -> Result<(), Failure> {
+    if config.distribution != Distribution::Kubeadm {
+        let distribution = config.distribution;
+        return Err(Failure::usage(format!("this version issues for kubeadm alone, and not for {distribution}")));
     }
-    let what = format!("certificates for {distribution} come later; kubeadm is the distribution that is issued for");
-    Err(Failure::usage(what))
+    // Its scheduler and controller-manager reach their own API server by it: what is issued without could not be exported.
+    let lost = |node: &&Node| node.roles.contains(&Role::ControlPlane) && node.advertise_address().is_none();
+    match config.nodes.iter().find(lost) {
+        None => Ok(()),
+        Some(node) => Err(Failure::usage(format!(
+            "node {} runs a control plane and has no IP address but loopback: add the one that others reach it by",
+            node.name
+        ))),
+    }
 }
 
 /// An authority with its private key, opened or just made.

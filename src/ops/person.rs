@@ -68,7 +68,7 @@ pub struct Update {
 pub struct Drafted {
     /// The person.
     pub person: PersonName,
-    /// What the draft changes now against what it was before this command, or against the latest epoch.
+    /// What the draft changes against the latest epoch: all that its signers sign. Empty where nothing was written.
     pub changes: Vec<Change>,
     /// What was written.
     #[serde(flatten)]
@@ -140,7 +140,7 @@ pub fn update(session: &mut Session, name: &PersonName, update: &Update) -> Resu
 
 fn start(repository: &Repository, session: &Session, reason: &str) -> Result<Draft, Failure> {
     let draft = Draft::start(&repository.verified, session.now, reason);
-    draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))
+    draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))
 }
 
 /// Signs and writes the draft, if it changes anything.
@@ -155,14 +155,16 @@ fn carry_out(
     let latest = repository.epoch()?.clone();
     let base = repository.verified.chain.draft().map_or(&latest, |draft| &draft.epoch).clone();
     draft.note_former(&latest, |_| former);
-    let changes: Vec<Change> = difference(&base, &draft.epoch)
-        .into_iter()
-        .filter(|change| !matches!(change, Change::Expires { .. }))
-        .collect();
-    if changes.is_empty() && base.former == draft.epoch.former {
+    let changes = |from| {
+        let all = difference(from, &draft.epoch).into_iter();
+        all.filter(|change| !matches!(change, Change::Expires { .. })).collect::<Vec<Change>>()
+    };
+    if changes(&base).is_empty() && base.former == draft.epoch.former {
         let written = Written { dry_run: session.settings.dry_run, ..Written::default() };
-        return Ok(Drafted { person: name.clone(), changes, written });
+        return Ok(Drafted { person: name.clone(), changes: Vec::new(), written });
     }
+    // All that is signed is shown, also what an earlier command drafted.
+    let changes = changes(&latest);
     note_dropped(session, &repository.verified);
     let mut actor = session.actor(&repository.verified)?;
     let why = draft.epoch.reason.clone();

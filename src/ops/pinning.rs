@@ -88,6 +88,9 @@ impl Pinning {
     /// Another repository than the one last seen here is `genesis-mismatch`, not a first use (T7): nobody is
     /// asked whether to go on.
     pub fn check_place(&self, verified: &mut Verified) {
+        if self.repo.is_none() {
+            return; // its first epoch can't be read, which is said: who it is can't be told
+        }
         let Some(other) = self.strangers().into_iter().next() else { return };
         if self.pin().is_some() && self.anchor().is_some_and(|anchor| Some(anchor.repo) == self.repo) {
             return; // pinned by hand: it may lie where another lay
@@ -195,11 +198,11 @@ impl Pinning {
     /// The same for an epoch that is about to be signed; says which earlier draft it replaces.
     pub fn check_signing(&self, session: &mut Session, epoch: &Epoch, bytes: &[u8]) -> Result<(), Failure> {
         let sha256 = Digest::of(bytes);
-        for earlier in self.signed_before(epoch.number, sha256)? {
-            session.notes.push(format!(
-                "you signed another draft of epoch {} before: {earlier}; this one is {sha256} and replaces it",
-                epoch.number
-            ));
+        let earlier = self.signed_before(epoch.number, sha256)?;
+        if !earlier.is_empty() {
+            let earlier = earlier.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let number = epoch.number;
+            session.notes.push(format!("you signed another draft of epoch {number} before: {earlier}; now {sha256}"));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::draft::Draft;
+use super::draft::{Draft, check_signed};
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
 use crate::model::{Code, Digest, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
@@ -49,7 +49,7 @@ pub struct Written {
 /// A record that claims the latest valid epoch and saw every head of the log.
 pub fn new_record(verified: &Verified, actor: &PersonName, now: Time, command: &str) -> Result<Record, Failure> {
     let latest =
-        verified.chain.latest().ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
+        verified.chain.latest().ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))?;
     let heads = match verified.chain.draft() {
         // Beside a draft the log was not judged.
         Some(_) => trust::log::load(&verified.tree, &verified.chain).0.heads(),
@@ -93,7 +93,7 @@ impl Plan {
     ) -> Result<Written, Failure> {
         let verified = &repository.verified;
         if !session.settings.dry_run {
-            repository.work.check_writable(&self.edited)?;
+            repository.work()?.check_writable(&self.edited)?;
         }
         let mut written = Written { dry_run: session.settings.dry_run, ..Written::default() };
         let mut signed = None;
@@ -109,6 +109,11 @@ impl Plan {
             written.epoch = Some(epoch.number);
             if !session.settings.dry_run {
                 repository.pinning.check_signing(session, epoch, bytes)?;
+            }
+            if self.draft.is_some() {
+                check_signed(verified, &actor.name)?;
+            }
+            if !session.settings.dry_run {
                 self.sign_epoch(session, verified, actor, epoch, bytes)?;
             }
         }
@@ -134,7 +139,7 @@ impl Plan {
         let after = self.check_result(session, repository)?;
         written.missing_signatures = missing_signatures(&after);
         written.findings = after.findings.iter().filter(|f| f.level == Level::Attention).cloned().collect();
-        written.commit = commit(session, &repository.work, &self.changes, message(title, why, &written))?;
+        written.commit = commit(session, repository.work()?, &self.changes, message(title, why, &written))?;
         repository.verified = after;
         if let Err(failure) = remember(repository, signed.as_ref()) {
             session.notes.push(forgotten(&failure));
@@ -175,6 +180,11 @@ impl Plan {
             if let Some(signature) = signature {
                 self.write(&place(false), signature);
             }
+        }
+        let votes = |person: Option<&trust::Person>| person.is_some_and(|person| person.role.votes());
+        let is_new = new.is_some_and(|new| old.is_none_or(|old| (&old.cert, &old.sign) != (&new.cert, &new.sign)));
+        if !votes(old) && !votes(new) && !is_new {
+            session.notes.push(format!("{name} is neither root nor recovery: this signature is not one that it needs"));
         }
         let votes_anew = old.is_some_and(|old| old.role.votes() && !given.iter().any(|key| old.sign.contains(key)));
         if votes_anew {

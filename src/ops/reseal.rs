@@ -36,6 +36,8 @@ pub struct Resealed {
 pub struct ResealReport {
     /// The files, by path.
     pub resealed: Vec<Resealed>,
+    /// Clusters where something is owed that the actor, who is no issuer of them, left alone.
+    pub left: BTreeSet<ClusterName>,
     /// What was written.
     #[serde(flatten)]
     pub written: Written,
@@ -50,13 +52,13 @@ pub fn reseal(
     named: bool,
 ) -> Result<ResealReport, Failure> {
     let mut owed = owed(&repository.verified, clusters);
-    let mut report = ResealReport { resealed: Vec::new(), written: Written::default() };
+    let mut report = ResealReport { resealed: Vec::new(), left: BTreeSet::new(), written: Written::default() };
     report.written.dry_run = session.settings.dry_run;
     if owed.is_empty() {
         return Ok(report);
     }
     let mut actor = session.actor(&repository.verified)?;
-    retain_own(session, repository, &actor, &mut owed, named)?;
+    report.left = retain_own(session, repository, &actor, &mut owed, named)?;
     report.resealed = owed.iter().map(|entry| difference(repository, entry)).collect::<Result<_, _>>()?;
     check_openable(&repository.verified, &actor.name, &owed)?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "reseal")?;
@@ -69,7 +71,7 @@ pub fn reseal(
     }
     let mut plan = Plan::default();
     // carry_out looks again; here, so that no touch or passphrase is for nothing.
-    repository.work.check_writable(&plan.edited)?;
+    repository.work()?.check_writable(&plan.edited)?;
     for (entry, bytes) in seal_all(session, repository, &mut actor, &owed)? {
         plan.write(&entry.place(), bytes);
         record.sealed.push(entry);
@@ -107,14 +109,14 @@ fn entry_of_file<'a>(verified: &'a Verified, place: &Place) -> Option<&'a Sealed
     })
 }
 
-/// Keeps the files of clusters of which the actor is an issuer.
+/// Keeps the files of clusters of which the actor is an issuer; returns the clusters of the others.
 fn retain_own(
     session: &mut Session,
     repository: &Repository,
     actor: &Actor,
     owed: &mut Vec<Sealed>,
     named: bool,
-) -> Result<(), Failure> {
+) -> Result<BTreeSet<ClusterName>, Failure> {
     let names: BTreeSet<ClusterName> = owed.iter().map(|entry| entry.cluster.clone()).collect();
     let mut foreign = BTreeSet::new();
     for name in names {
@@ -130,7 +132,7 @@ fn retain_own(
         let names = foreign.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
         session.notes.push(format!("{} is no issuer of {names}: what is owed there is left to others", actor.name));
     }
-    Ok(())
+    Ok(foreign)
 }
 
 fn difference(repository: &Repository, entry: &Sealed) -> Result<Resealed, Failure> {

@@ -8,7 +8,7 @@ use super::pinning::Pinning;
 use crate::env::{Rng, Terminal};
 use crate::model::{ClusterName, Code, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time, displayed};
 use crate::openpgp::{Certificate, SecretKeys};
-use crate::repo::WorkTree;
+use crate::repo::{RepoError, WorkTree};
 use crate::secret::Secret;
 use crate::trust::anchor::PinLine;
 use crate::trust::{self, Epoch, Verified};
@@ -88,8 +88,10 @@ pub struct Session {
 
 /// The repository, verified.
 pub struct Repository {
-    /// The work tree.
-    pub work: WorkTree,
+    /// The work tree; none in an unpacked archive, where commands can read.
+    work: Option<WorkTree>,
+    /// The folder that has the managed trees.
+    root: PathBuf,
     /// What was checked.
     pub verified: Verified,
     /// The anchor and where it comes from.
@@ -105,15 +107,21 @@ pub struct Actor {
 }
 
 impl Repository {
+    /// The work tree. Fails in a folder that is in no git repository.
+    pub fn work(&self) -> Result<&WorkTree, Failure> {
+        let none = || RepoError::NoRepository { path: PathBuf::from(&self.root) };
+        Ok(self.work.as_ref().ok_or_else(none)?)
+    }
+
     /// The latest epoch that has its signatures.
     pub fn epoch(&self) -> Result<&Epoch, Failure> {
-        let missing = || Failure::refused("there is no valid epoch").help(Remedy::Init);
+        let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
         self.verified.chain.latest().map(|latest| &latest.epoch).ok_or_else(missing)
     }
 
     /// The cluster's part of the latest epoch.
     pub fn cluster(&self, name: &ClusterName) -> Result<&trust::Cluster, Failure> {
-        let unknown = || Failure::refused(format!("there is no cluster {name}")).help(Remedy::ClusterList);
+        let unknown = || Failure::usage(format!("there is no cluster {name}")).help(Remedy::ClusterList);
         self.epoch()?.clusters.get(name).ok_or_else(unknown)
     }
 }
@@ -122,11 +130,30 @@ impl Session {
     /// Opens the repository, finishes or rolls back what a killed command left, and verifies.
     pub fn open(&mut self, gate: &Gate) -> Result<Repository, Failure> {
         let work = WorkTree::open(&self.settings.dir)?;
-        if let Some(what) = work.recover()? {
+        self.open_tree(gate, work.root().to_owned(), Some(work))
+    }
+
+    /// As `open`, for commands that only read: an unpacked archive, which is in no git repository, will do.
+    pub fn open_reading(&mut self, gate: &Gate) -> Result<Repository, Failure> {
+        match WorkTree::open(&self.settings.dir) {
+            Ok(work) => self.open_tree(gate, work.root().to_owned(), Some(work)),
+            Err(RepoError::NoRepository { .. }) => {
+                let root = super::verify::find_root(&self.settings.dir)?;
+                self.open_tree(gate, root, None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_tree(&mut self, gate: &Gate, root: PathBuf, work: Option<WorkTree>) -> Result<Repository, Failure> {
+        if let Some(what) = work.as_ref().map(WorkTree::recover).transpose()?.flatten() {
             self.notes.push(what);
         }
-        let tree = crate::repo::read_tree(work.root())?;
-        let mut pinning = Pinning::find(&self.settings, &work)?;
+        let tree = crate::repo::read_tree(&root)?;
+        let mut pinning = match &work {
+            Some(work) => Pinning::find(&self.settings, work)?,
+            None => Pinning::of_folder(&self.settings, &root)?,
+        };
         let mut verified = trust::verify(tree, pinning.anchor().as_ref(), self.now, self.settings.strict);
         if pinning.is_first_use() && *gate != Gate::Anything && self.terminal.is_interactive() {
             pinning.first_use(&verified, &mut self.terminal)?;
@@ -139,7 +166,7 @@ impl Session {
         if matches!(verified.exit(), 0 | 5) {
             pinning.advance(&verified)?;
         }
-        Ok(Repository { work, verified, pinning })
+        Ok(Repository { work, root, verified, pinning })
     }
 
     /// Who acts: the one person in the latest epoch, or in the draft, whose signing key is at hand. Fails with

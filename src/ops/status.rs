@@ -108,10 +108,15 @@ pub struct End {
     pub what: String,
 }
 
-/// Reads the status. Works on any tree, and says less of an invalid one.
-pub fn status(session: &mut Session) -> Result<(Status, Vec<Finding>), Failure> {
-    let repository = session.open(&Gate::Anything)?;
-    let status = of(&repository, session.now);
+/// Reads the status, of these clusters alone if any are named. Works on any tree, and says less of an invalid one. The
+/// findings are those of the whole repository.
+pub fn status(session: &mut Session, clusters: &[ClusterName]) -> Result<(Status, Vec<Finding>), Failure> {
+    let repository = session.open_reading(&Gate::Anything)?;
+    for name in clusters {
+        repository.cluster(name)?;
+    }
+    let mut status = of(&repository, session.now);
+    status.clusters.retain(|cluster| clusters.is_empty() || clusters.contains(&cluster.name));
     Ok((status, repository.verified.findings))
 }
 

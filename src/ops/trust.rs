@@ -84,7 +84,7 @@ impl Setting {
 /// What `trust set` drafted.
 #[derive(Debug, Serialize)]
 pub struct Drafted {
-    /// What the draft changes now against what it was before this command, or against the latest epoch.
+    /// What the draft changes against the latest epoch: all that its signers sign. Empty where nothing was written.
     pub changes: Vec<Change>,
     /// What was written.
     #[serde(flatten)]
@@ -96,7 +96,7 @@ pub fn set(session: &mut Session, settings: &[Setting], what: &str) -> Result<Dr
     let mut repository = session.open(&Gate::Draft)?;
     let verified = &repository.verified;
     let draft = Draft::start(verified, session.now, &format!("set {what}"));
-    let mut draft = draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
+    let mut draft = draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))?;
     let latest = repository.epoch()?.clone();
     let base = verified.chain.draft().map_or(&latest, |draft| &draft.epoch).clone();
     let renewed = settings.iter().any(|setting| matches!(setting, Setting::Expires(_)));
@@ -104,13 +104,15 @@ pub fn set(session: &mut Session, settings: &[Setting], what: &str) -> Result<Dr
         setting.apply(&mut draft.epoch);
     }
     check_thresholds(&draft.epoch)?;
-    let changes = difference(&base, &draft.epoch);
-    let changes: Vec<Change> =
-        changes.into_iter().filter(|change| renewed || !matches!(change, Change::Expires { .. })).collect();
-    if changes.is_empty() {
+    let changes = |from| {
+        let all = difference(from, &draft.epoch).into_iter();
+        all.filter(|change| renewed || !matches!(change, Change::Expires { .. })).collect::<Vec<Change>>()
+    };
+    if changes(&base).is_empty() {
         let written = Written { dry_run: session.settings.dry_run, ..Written::default() };
-        return Ok(Drafted { changes, written });
+        return Ok(Drafted { changes: Vec::new(), written });
     }
+    let changes = changes(&latest);
     let needed = draft.epoch.threshold.break_glass;
     for (name, cluster) in draft.epoch.clusters.iter().filter(|(_, cluster)| !cluster.retired) {
         if usize::try_from(needed).is_ok_and(|needed| needed > cluster.issuers.len()) {

@@ -109,7 +109,7 @@ impl WorkTree {
         self.repo.config().and_then(|config| config.get_bool("commit.gpgsign")).unwrap_or(false)
     }
 
-    /// Who commits, by git's configuration: name and email. Fails where either is missing.
+    /// Who commits, by git's variables or configuration: name and email. Fails where either is missing.
     pub fn committer(&self) -> Result<(String, String), RepoError> {
         self.identity()
     }
@@ -119,8 +119,11 @@ impl WorkTree {
         let nobody = || RepoError::NoIdentity { path: self.root.clone() };
         let config =
             self.repo.config().and_then(|mut config| config.snapshot()).map_err(self.git("read its config"))?;
-        let text = |name: &str| config.get_str(name).ok().map(str::to_owned).ok_or_else(nobody);
-        let (name, email) = (text("user.name")?, text("user.email")?);
+        let text = |given: Option<String>, name: &str| {
+            given.or_else(|| config.get_str(name).ok().map(str::to_owned)).ok_or_else(nobody)
+        };
+        let (name, email) = crate::env::git_identity();
+        let (name, email) = (text(name, "user.name")?, text(email, "user.email")?);
         git2::Signature::new(&name, &email, &git2::Time::new(0, 0)).map_err(|_| nobody())?;
         Ok((name, email))
     }

@@ -171,6 +171,8 @@ fn refusal(code: u32, text: &str) -> KeyError {
         62 => KeyError::Timeout,
         77 => KeyError::NoAgent,
         85 | 86 => KeyError::NoPinentry,
+        // An error of the system (bit 15) in the pinentry (source 5): it is there, and finds no terminal.
+        system if system & 0x8000 != 0 && code >> 24 & 0x7f == 5 => KeyError::NoPinentry,
         99 | 114 | 198 => KeyError::Cancelled,
         91 | 108..=112 | 119 | 120 | 122 | 123 | 130 | 132 => KeyError::NoCard(text),
         _ => KeyError::Failed(format!("gpg-agent: {text}")),

@@ -116,7 +116,7 @@ pub fn apply(session: &mut Session, clusters: &[ClusterName]) -> Result<Applied,
         }
     }
     // carry_out looks again; here, so that no touch or passphrase is for nothing.
-    repository.work.check_writable(&plan.edited)?;
+    repository.work()?.check_writable(&plan.edited)?;
     for work in &works {
         let of = (&work.name, &work.config);
         issuing::carry_out(session, &repository, &mut actor, of, &work.nodes, (&mut record, &mut plan))?;
@@ -143,7 +143,7 @@ fn draft(session: &Session, repository: &Repository, works: &[Work]) -> Result<O
     }
     let names = moved.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     let reason = format!("another endpoint of {names}");
-    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Init);
+    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
     for (name, change) in moved {
         if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
@@ -163,7 +163,7 @@ fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure>
     let place = Place::Config(name.clone());
     let missing = || Failure::refused(format!("cluster {name} has no cluster.toml")).help(Remedy::Verify);
     let config = verified.current.configs.get(name).cloned().ok_or_else(missing)?;
-    issuing::check_distribution(config.distribution)?;
+    issuing::check_distribution(&config)?;
     let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
     let on_record = match verified.current.paths.get(&place) {
         Some(Vouched { vouch: Vouch::Config(sha256), .. }) => Some(*sha256),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::super::draft::Draft;
+use super::super::draft::{Draft, check_signed};
 use super::super::failure::Failure;
 use super::super::issuing;
 use super::super::plan::{Plan, Written, new_record};
@@ -110,13 +110,14 @@ pub struct NewCluster {
 pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure> {
     let config = ClusterConfig::parse(&wanted.text)
         .map_err(|error| Failure::usage(format!("cluster.toml of {}: {error}", wanted.name)))?;
-    issuing::check_distribution(config.distribution)?;
+    issuing::check_distribution(&config)?;
     let mut repository = session.open(&Gate::Draft)?;
     let mut actor = session.actor(&repository.verified)?;
+    check_signed(&repository.verified, &actor.name)?;
     check_name(&repository, &wanted.name)?;
     let accepted = issuing::accepted(session, &repository.verified)?;
     let reason = format!("cluster {}", wanted.name);
-    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Init);
+    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
     let mut cluster = describe(wanted, &config, &actor.name, session);
     check_people(&repository, &draft, &cluster, &actor.name, &wanted.name)?;
@@ -132,7 +133,7 @@ pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure
         return Ok(report);
     }
     let mut plan = Plan::default();
-    repository.work.check_writable(&plan.edited)?;
+    repository.work()?.check_writable(&plan.edited)?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "cluster new")?;
     record.accepted = accepted;
     let mut making = Making { wanted, config: &config, record: &mut record, plan: &mut plan, report: &mut report };

@@ -44,7 +44,7 @@ impl std::str::FromStr for NodeWords {
         let (name, rest) = text.split_once('=').ok_or_else(shape)?;
         let (addresses, roles) = rest.rsplit_once(':').ok_or_else(shape)?;
         let name = NodeName::parse(name).map_err(|error| error.to_string())?;
-        let addresses = addresses.split(',').filter(|part| !part.is_empty()).map(Host::parse);
+        let addresses = addresses.split(',').map(Host::parse);
         let role = |text: &str| {
             Role::parse(text).ok_or_else(|| format!("{text:?} is no role; there are control-plane, etcd and worker"))
         };
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn what_is_rendered_parses_back_to_the_same() {
-        let nodes = ["cp-1=10.0.0.11,cp-1.example.org:control-plane,etcd", "w-1=fd00::1:worker", "w-2=:worker"];
+        let nodes =
+            ["cp-1=10.0.0.11,cp-1.example.org:control-plane,etcd", "w-1=fd00::1:worker", "w-2=w-2.example.org:worker"];
         let text = render(&ClusterName::parse("prod").unwrap(), &description(&nodes));
         let config = ClusterConfig::parse(&text).unwrap();
         assert_eq!(config.kubernetes.to_string(), "1.36.3");

@@ -134,7 +134,7 @@ impl<'a> Checkout<'a> {
 
 /// Compares this checkout with a colleague's line.
 pub fn with_line(session: &mut Session, line: &PinLine) -> Result<Comparison, Failure> {
-    let repository = session.open(&Gate::Anything)?;
+    let repository = session.open_reading(&Gate::Anything)?;
     let here = Checkout::of(&repository.verified, "this checkout")?;
     let there = Side { repo: line.repo, epoch: line.epoch, sha256: line.sha256, heads: line.heads.clone() };
     let mut comparison =
@@ -171,7 +171,7 @@ pub fn with_checkout(session: &mut Session, path: &Path) -> Result<Comparison, F
         tree if tree.entries.is_empty() => read_tree(WorkTree::open(path)?.root())?,
         tree => tree,
     };
-    let repository = session.open(&Gate::Anything)?;
+    let repository = session.open_reading(&Gate::Anything)?;
     let here = Checkout::of(&repository.verified, "this checkout")?;
     let other = trust::verify(other, None, session.now, false);
     let there = Checkout::of(&other, "the other checkout")?;

@@ -41,14 +41,14 @@ fn check_tree(repository: &Repository) -> Result<(), Failure> {
 /// The line for colleagues and for CI. Where nothing pins this repository here, the line only says what the
 /// repository says of itself: it is returned with the finding `unpinned`.
 pub fn print(session: &mut Session) -> Result<(Pinned, Vec<Finding>), Failure> {
-    let repository = session.open(&Gate::Anything)?;
+    let repository = session.open_reading(&Gate::Anything)?;
     check_tree(&repository)?;
     let verified = &repository.verified;
     let anchors: Vec<Finding> = verified.findings.iter().filter(|f| f.code.is_anchor()).cloned().collect();
     if anchors.iter().any(|finding| finding.code != Code::Unpinned) {
         return Err(Failure::findings("this repository is not the one that is pinned", anchors));
     }
-    let line = pin_line(verified).ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Init))?;
+    let line = pin_line(verified).ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))?;
     if line.epoch == 1 && line.heads.is_empty() {
         session.notes.push("this line pins the first epoch alone: it tells another repository, and no rollback".into());
     }
