@@ -12,6 +12,7 @@ use crate::ops::{Failure, Gate, Session};
 
 /// Issue, list and show certificates
 #[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES\n  kluis cert list -c prod\n  kluis cert show cp-1/apiserver -c prod\n  kluis cert issue apiserver -c prod --node cp-1")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,

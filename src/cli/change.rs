@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::model::{PersonName, displayed};
+use crate::model::{Code, PersonName, displayed};
 use crate::ops::Written;
 use crate::trust::FormerReason;
 use crate::trust::difference::{Change, Part};
@@ -82,14 +82,19 @@ pub fn write_drafted(out: &mut dyn Write, changes: &[Change], written: &Written)
     if written.dry_run {
         return Ok(());
     }
-    write_missing(out, &written.missing_signatures)
+    write_missing(out, written)
 }
 
 /// Writes whose signatures an epoch lacks, or that it counts.
-pub fn write_missing(out: &mut dyn Write, missing: &[PersonName]) -> io::Result<()> {
+pub fn write_missing(out: &mut dyn Write, written: &Written) -> io::Result<()> {
+    let missing = &written.missing_signatures;
     if missing.is_empty() {
         writeln!(out, "\nIt has its signatures and counts from now on.")?;
-        return writeln!(out, "next: kluis reseal, where somebody gained or lost a part in a cluster");
+        let reseals = |code| matches!(code, Code::MissingRecipient | Code::ExtraRecipient);
+        return match written.findings.iter().any(|finding| reseals(finding.code)) {
+            true => writeln!(out, "next: kluis reseal"),
+            false => Ok(()),
+        };
     }
     let names = missing.iter().map(PersonName::as_str).collect::<Vec<_>>().join(", ");
     writeln!(out, "\nIt does not count yet. Signatures that would help: {names}")?;

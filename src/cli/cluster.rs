@@ -18,6 +18,7 @@ use crate::ops::{Failure, Gate, Session, names};
 
 /// Make, list, show clusters, and bring their certificates in line with cluster.toml
 #[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES\n  kluis cluster list\n  kluis cluster show -c prod\n  kluis cluster apply -c prod --dry-run")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -132,6 +133,10 @@ impl NewArgs {
         Ok(Wanted {
             name: self.name.clone(),
             text,
+            source: match &self.from {
+                Some(path) => path.display().to_string(),
+                None => format!("the description of {}", self.name),
+            },
             keyholders: self.keyholder.iter().cloned().collect(),
             issuers: self.issuer.iter().cloned().collect(),
             super_admin: self.super_admin.then(|| self.reason.clone()),
@@ -288,7 +293,8 @@ impl Report for ClusterList {
             let end = line.ends.map(|end| format!("first end {end}")).unwrap_or_default();
             let state = if line.retired { "retired" } else { end.as_str() };
             let kind = [&line.distribution, &line.kubernetes].map(|part| part.as_deref().unwrap_or("?"));
-            writeln!(out, "{:<width$}  {:<14} {:>3} nodes  {state}", line.name, kind.join(" "), line.nodes)?;
+            let nodes = if line.nodes == 1 { "node " } else { "nodes" };
+            writeln!(out, "{:<width$}  {:<14} {:>3} {nodes}  {state}", line.name, kind.join(" "), line.nodes)?;
             writeln!(out, "{:<width$}  {}", "", displayed(&line.endpoint))?;
         }
         Ok(())

@@ -50,6 +50,11 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     session.confirm(&format!("Open {what} of cluster {cluster}? {}.{screen}", capital(found.power())))?;
     let mut actor = session.actor(&repository.verified)?;
     let keys = open(&repository, &mut actor, &found)?;
+    // stdout is PEM alone; which block is which is said beside it.
+    if keys.len() > 1 {
+        let names = keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
+        session.notes.push(format!("the keys, in this order: {names}"));
+    }
     Ok(Answer::fine(Opened { keys }))
 }
 
@@ -65,10 +70,6 @@ struct Opened {
 impl Report for Opened {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         for key in &self.keys {
-            // PEM readers skip lines outside the blocks; one key alone has none.
-            if self.keys.len() > 1 {
-                writeln!(out, "key: {}", key.name)?;
-            }
             out.write_all(key.to_pem().expose())?;
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::trust::{FormerReason, TrustRole};
 
 /// Add, update, list and show people
 #[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES\n  kluis person list\n  kluis person add bob --pgp bob.asc --role root --keyholder prod --issuer prod\n  kluis person show bob")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,

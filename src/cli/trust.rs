@@ -17,6 +17,7 @@ use crate::trust::anchor::PinLine;
 
 /// Show, draft, sign, pin and compare epochs
 #[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES\n  kluis trust show\n  kluis trust sign\n  kluis trust set threshold.trust 2\n  kluis trust pin")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -298,7 +299,7 @@ impl Report for SignedReport {
         } else {
             writeln!(out, "Epoch {number} has the signature of {person} already.")?;
         }
-        change::write_missing(out, &self.signed.written.missing_signatures)
+        change::write_missing(out, &self.signed.written)
     }
 
     fn data(&self) -> Value {

@@ -188,7 +188,7 @@ impl RepoError {
         Some(match self {
             Self::NoRepository { .. } => Remedy::GitInit,
             Self::Bare { path } => Remedy::Run(format!("git clone {} DIR", quoted(path))),
-            Self::Unsupported { .. } => Remedy::Run("git clone --no-local URL DIR".to_owned()),
+            Self::Unsupported { .. } => Remedy::Run("git init --object-format=sha1 DIR".to_owned()),
             Self::ForeignOwner { path } => {
                 Remedy::Run(format!("git config --global --add safe.directory {}", quoted(path)))
             }

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub name: ClusterName,
     /// The text of its cluster.toml.
     pub text: String,
+    /// Where the text is from, for errors.
+    pub source: String,
     /// To whom its secrets are sealed; the actor if empty.
     pub keyholders: BTreeSet<PersonName>,
     /// Who may issue; the actor if empty.
@@ -108,8 +110,8 @@ pub struct NewCluster {
 
 /// Makes the cluster.
 pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure> {
-    let config = ClusterConfig::parse(&wanted.text)
-        .map_err(|error| Failure::usage(format!("cluster.toml of {}: {error}", wanted.name)))?;
+    let config =
+        ClusterConfig::parse(&wanted.text).map_err(|error| Failure::usage(format!("{}: {error}", wanted.source)))?;
     issuing::check_distribution(&config)?;
     let mut repository = session.open(&Gate::Draft)?;
     let mut actor = session.actor(&repository.verified)?;
@@ -248,7 +250,7 @@ fn plan_break_glass(
     if needed > 1 {
         let what = format!(
             "a break-glass certificate takes {needed} issuers here, so --super-admin can't issue one along with the \
-             cluster. Leave it out; afterwards ask for one with a request, which {needed} issuers approve"
+             cluster. Leave it out: a request for one, which {needed} issuers approve, is not in this version"
         );
         return Err(Failure::refused(what).help(Remedy::Kluis("trust show".to_owned())));
     }
