@@ -51,8 +51,9 @@ impl Report for Verdict {
             _ => "invalid",
         };
         let epoch = epoch.map_or_else(|| "no valid epoch".to_owned(), |number| format!("epoch {number}"));
-        // Beside a draft the log is not judged, so its records are not counted.
-        let records = draft.is_none().then(|| counted(*records, "record"));
+        // Beside a draft, or where an epoch is at fault, the log is not judged, so its records are not counted.
+        let judged = draft.is_none() && (*records > 0 || self.exit != 3);
+        let records = judged.then(|| counted(*records, "record"));
         let counts = records.into_iter().chain([counted(*clusters, "cluster"), counted(*files, "file")]);
         writeln!(out, "{word}: {epoch}, {}", counts.collect::<Vec<_>>().join(", "))?;
         match draft {
