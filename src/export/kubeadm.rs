@@ -220,7 +220,8 @@ fn notes(material: &Material) -> Vec<String> {
     }
     notes.push(
         "copy kubelet/kubelet.crt and kubelet/kubelet.key to /var/lib/kubelet/pki, owned by root:root, and set \
-         rotateCertificates: false and serverTLSBootstrap: false in the kubelet's configuration"
+         rotateCertificates: false and serverTLSBootstrap: false in the kubelet's configuration (kubeadm sets the first to \
+         true whatever its own configuration says: use its patch kubeletconfiguration.yaml)"
             .to_owned(),
     );
     if is_control_plane(&material.node) {
@@ -437,7 +438,7 @@ mod tests {
     fn the_notes_of_a_worker_say_what_to_copy_where() {
         insta::assert_snapshot!(fixture::kubeadm("1.36", "worker").notes.join("\n"), @r"
         copy pki/ and kubelet.conf to /etc/kubernetes on cp-1, all owned by root:root, with the modes that they have here: keys and kubelet.conf 0600, certificates 0644, directories 0700
-        copy kubelet/kubelet.crt and kubelet/kubelet.key to /var/lib/kubelet/pki, owned by root:root, and set rotateCertificates: false and serverTLSBootstrap: false in the kubelet's configuration
+        copy kubelet/kubelet.crt and kubelet/kubelet.key to /var/lib/kubelet/pki, owned by root:root, and set rotateCertificates: false and serverTLSBootstrap: false in the kubelet's configuration (kubeadm sets the first to true whatever its own configuration says: use its patch kubeletconfiguration.yaml)
         ");
     }
 
