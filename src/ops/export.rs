@@ -14,16 +14,13 @@ use super::status::own_break_glass;
 use crate::export::pem::{self, KeysetParts};
 use crate::export::{Exported, Layout, Material, Needed};
 use crate::model::{
-    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, Span, State,
-    Time,
+    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State, Time,
 };
 use crate::pki::{self, PrivateKey};
 use crate::seal::{KeyBody, SealedKey};
 use crate::secret::Secret;
 use crate::trust::current::Vouch;
-
-/// What ends within this is worth a word.
-const SOON: Span = Span::days(30);
+use crate::trust::owed::SOON;
 
 /// What was exported; `data` of the report.
 #[derive(Debug, Serialize)]

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// What expires within this is attention.
-const SOON: Span = Span::days(30);
+pub const SOON: Span = Span::days(30);
 /// A clock may be this far ahead.
 const AHEAD: Span = Span::minutes(10);
 

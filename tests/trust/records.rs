@@ -38,6 +38,19 @@ fn step(repository: &Repository, record: &mut Record, keyset: Keyset, number: u3
     record.phase.push(repository.phase("prod", keyset, number, state));
 }
 
+/// A repository whose main CA has a second generation, staged.
+fn with_next_generation() -> Repository {
+    let mut repository = Repository::demo();
+    let mut epoch = repository.draft();
+    repository.add_generation(&mut epoch, "prod", Keyset::Kubernetes, 2);
+    repository.publish(epoch, &["alice", "bob"]);
+    let mut record = repository.blank("alice");
+    repository.seal_authority(&mut record, "prod", Keyset::Kubernetes, 2, 1);
+    step(&repository, &mut record, Keyset::Kubernetes, 2, State::Staged);
+    repository.put(record);
+    repository
+}
+
 #[test]
 fn heartbeats_confirmations_and_sealing_again_are_fine() {
     let mut repository = Repository::demo();
@@ -238,14 +251,7 @@ fn phases_go_step_by_step_and_one_generation_issues() {
     refused("alice", next(&[(1, State::Distrusted)]), &["bad-phase"]);
     refused("alice", next(&[(2, State::Staged)]), &["unknown-generation"]);
 
-    let mut repository = Repository::demo();
-    let mut epoch = repository.draft();
-    repository.add_generation(&mut epoch, "prod", Keyset::Kubernetes, 2);
-    repository.publish(epoch, &["alice", "bob"]);
-    let mut record = repository.blank("alice");
-    repository.seal_authority(&mut record, "prod", Keyset::Kubernetes, 2, 1);
-    step(&repository, &mut record, Keyset::Kubernetes, 2, State::Staged);
-    repository.put(record);
+    let mut repository = with_next_generation();
     repository.fine();
     for states in [
         vec![(2, State::Trusted)],
@@ -267,14 +273,7 @@ fn phases_go_step_by_step_and_one_generation_issues() {
 
 #[test]
 fn the_issuing_generation_signs_and_no_other() {
-    let mut repository = Repository::demo();
-    let mut epoch = repository.draft();
-    repository.add_generation(&mut epoch, "prod", Keyset::Kubernetes, 2);
-    repository.publish(epoch, &["alice", "bob"]);
-    let mut record = repository.blank("alice");
-    repository.seal_authority(&mut record, "prod", Keyset::Kubernetes, 2, 1);
-    step(&repository, &mut record, Keyset::Kubernetes, 2, State::Staged);
-    repository.put(record);
+    let mut repository = with_next_generation();
     let mut record = repository.blank("alice");
     let key = repository.key().spki();
     let own = place("clusters/prod/certs/person/alice/client.crt");
