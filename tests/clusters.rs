@@ -379,7 +379,8 @@ fn reseal_settles_what_two_branches_sealed_apart() {
     ground.git("-c user.name=t -c user.email=t@t merge -q -X ours main");
     assert!(ground.errors().iter().all(|error| error.starts_with("conflicting-generations")), "{:?}", ground.errors());
     assert!(!ground.errors().is_empty());
-    ground.run("alice", "reseal").ends(0).says("Sealed 7 files again");
+    ground.run("alice", "reseal").ends(3).says("kluis reseal --choose -c prod");
+    ground.run("alice", "reseal --choose").ends(0).says("Sealed 7 files again");
     assert_eq!((ground.errors(), ground.owed()), (Vec::new(), Vec::new()));
 }
 

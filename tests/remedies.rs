@@ -19,6 +19,7 @@ fn every_remedy() -> Vec<Remedy> {
         | Remedy::TrustCompare
         | Remedy::TrustPin
         | Remedy::Reseal(_)
+        | Remedy::Choose(_)
         | Remedy::Adopt(_)
         | Remedy::PersonUpdate(_)
         | Remedy::ClusterApply(_)
@@ -45,6 +46,7 @@ fn every_remedy() -> Vec<Remedy> {
         Remedy::TrustPin,
         Remedy::Reseal(None),
         Remedy::Reseal(Some(cluster.clone())),
+        Remedy::Choose(cluster.clone()),
         Remedy::Adopt("0123456789abcdef".to_owned()),
         Remedy::PersonUpdate(person.clone()),
         Remedy::ClusterApply(cluster.clone()),

@@ -71,6 +71,7 @@ commands! {
     Reseal reseal,
     Open open,
     Export export,
+    Textconv textconv,
     Completions completions,
     Man man,
     Demo demo,
@@ -81,13 +82,22 @@ impl Command {
     fn takes_clusters(&self) -> bool {
         matches!(
             self,
-            Self::Status(_) | Self::Cluster(_) | Self::Cert(_) | Self::Reseal(_) | Self::Open(_) | Self::Export(_)
+            Self::Status(_)
+                | Self::Doctor(_)
+                | Self::Cluster(_)
+                | Self::Cert(_)
+                | Self::Reseal(_)
+                | Self::Open(_)
+                | Self::Export(_)
         )
     }
 
     /// Whether it never asks gpg-agent for anything.
     fn is_keyless(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Verify(_) | Self::Completions(_) | Self::Man(_) | Self::Demo(_))
+        matches!(
+            self,
+            Self::Status(_) | Self::Verify(_) | Self::Textconv(_) | Self::Completions(_) | Self::Man(_) | Self::Demo(_)
+        )
     }
 }
 

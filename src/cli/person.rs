@@ -8,15 +8,17 @@ use serde_json::{Value, json};
 
 use super::change;
 use super::{Answer, Global, Report};
-use crate::model::{ClusterName, PersonName, Remedy, check_group, displayed};
+use crate::model::{ClusterName, Finding, PersonName, Remedy, check_group, displayed};
+use crate::ops::exposure::Exposures;
+use crate::ops::leaving::{self, Removed, Revoked};
 use crate::ops::people::{self, Page, People, PersonView};
 use crate::ops::person::{self, Drafted, Parts, Update};
 use crate::ops::{Failure, Gate, Given, Session};
 use crate::trust::{FormerReason, TrustRole};
 
-/// Add, update, list and show people
+/// Add, update, remove, list and show people; revoke a key
 #[derive(Debug, clap::Args)]
-#[command(after_help = "EXAMPLES\n  kluis person list\n  kluis person add bob --pgp bob.asc --role root --keyholder prod --issuer prod\n  kluis person show bob")]
+#[command(after_help = "EXAMPLES\n  kluis person list\n  kluis person add bob --pgp bob.asc --role root --keyholder prod --issuer prod\n  kluis person show bob\n  kluis person remove bob --reason left")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -40,6 +42,42 @@ signatures; then `kluis reseal` lets them in.")]
   kluis person update bob --keyholder prod --no-issuer staging
   kluis person update erin --group prod=developers --no-group prod=kluis:admins")]
     Update(UpdateArgs),
+    /// Take somebody out: drafts the next epoch without them, and lists what they can still open
+    #[command(after_help = "EXAMPLES
+  kluis person remove carol --reason left
+  kluis person remove carol --reason compromised --yes
+  kluis person remove carol --reason left --dry-run
+
+Reasons: left (may come back with the same certificate), compromised (neither the name nor the certificate ever
+comes back), lost (the key is gone and nobody has it), replaced. Sealing again takes nothing back of what they could
+open before: `verify` owes each such secret until it is replaced.")]
+    Remove {
+        /// The person
+        #[arg(value_name = "NAME")]
+        name: PersonName,
+        /// Why: left, compromised, lost or replaced
+        #[arg(long, value_name = "REASON", value_parser = leaving_reason)]
+        reason: FormerReason,
+    },
+    /// Revoke one key of somebody, at once and in all clusters, by one signature
+    #[command(after_help = "EXAMPLES
+  kluis person revoke-key carol --reason \"laptop stolen\"
+  kluis person revoke-key carol 9C40D1E28F3B7A11 --reason \"token lost\"
+
+For a lost laptop: any root or issuer can do it, and the person themself. Records that the key signs from now on
+are void, and so are requests that nobody granted; what was recorded before stays. The next epoch drops the key or
+lists it again.")]
+    RevokeKey {
+        /// The person
+        #[arg(value_name = "NAME")]
+        name: PersonName,
+        /// The key: its fingerprint, or at least the last 8 digits; the only signing key if left out
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// List the people of the latest epoch and of the draft
     #[command(after_help = "EXAMPLES\n  kluis person list\n  kluis person list -o json")]
     List,
@@ -134,11 +172,17 @@ fn former_reason(text: &str) -> Result<FormerReason, String> {
     }
 }
 
+fn leaving_reason(text: &str) -> Result<FormerReason, String> {
+    FormerReason::parse(text).ok_or_else(|| "it is left, compromised, lost or replaced".to_owned())
+}
+
 /// The command's name in reports.
 pub fn name(args: &Args) -> String {
     let action = match args.action {
         Action::Add(_) => "add",
         Action::Update(_) => "update",
+        Action::Remove { .. } => "remove",
+        Action::RevokeKey { .. } => "revoke-key",
         Action::List => "list",
         Action::Show { .. } => "show",
     };
@@ -172,6 +216,18 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let change = Update { given, former_reason, role, grant, withdraw };
             Ok(answer(person::update(session, &update.name, &change)?))
         }
+        Action::Remove { name, reason } => {
+            global.refuse_at()?;
+            let (removed, findings) = leaving::remove(session, name, *reason)?;
+            let owed: Vec<Finding> = removed.drafted.written.findings.iter().cloned().chain(findings).collect();
+            Ok(Answer::written(removed, &owed))
+        }
+        Action::RevokeKey { name, key, reason } => {
+            global.refuse_at()?;
+            let revoked = leaving::revoke_key(session, name, key.as_deref(), reason)?;
+            let owed = revoked.written.findings.clone();
+            Ok(Answer::written(revoked, &owed))
+        }
         Action::List => {
             let repository = session.open_reading(&Gate::Draft)?;
             Ok(Answer::fine(people::list(&repository)?))
@@ -191,6 +247,62 @@ fn answer(drafted: Drafted) -> Answer {
 impl Report for Drafted {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         change::write_drafted(out, &self.changes, &self.written)
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// Writes what somebody can open: what is in use first, since that is what has to be replaced.
+fn write_exposures(out: &mut dyn Write, person: &PersonName, exposed: &Exposures) -> io::Result<()> {
+    let live: Vec<_> = exposed.live().collect();
+    if exposed.secrets.is_empty() {
+        return writeln!(out, "\nNothing was ever sealed to {person}.");
+    }
+    writeln!(out, "\n{person} could open {} secrets, of which {} are in use:", exposed.secrets.len(), live.len())?;
+    for secret in &live {
+        let since = secret.since.map_or("no record says since when".to_owned(), |since| format!("since {since}"));
+        writeln!(out, "  {}  {since}", secret.path)?;
+    }
+    for secret in &exposed.secrets {
+        if let Some(commit) = &secret.unrecorded {
+            writeln!(out, "  {}: commit {} has a file that no record names", secret.path, &commit[..12])?;
+        }
+    }
+    writeln!(out, "Sealing them again does not take them back; only new keys do.")
+}
+
+impl Report for Removed {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        change::write_drafted(out, &self.drafted.changes, &self.drafted.written)?;
+        write_exposures(out, &self.drafted.person, &self.exposed)
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Revoked {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (person, key) = (&self.person, &self.key);
+        match (self.drafted, self.written.dry_run) {
+            (true, _) => {
+                writeln!(out, "Epoch {} is drafted without {key} of {person}.", self.written.epoch.unwrap_or(0))?;
+                change::write_missing(out, &self.written)?;
+            }
+            (false, true) => writeln!(out, "The key {key} of {person} would be revoked.")?,
+            (false, false) => writeln!(out, "The key {key} of {person} is revoked, in all clusters.")?,
+        }
+        if self.signs {
+            writeln!(out, "What it signs from here on is void; what was recorded before stays.")?;
+        }
+        if let Some(exposed) = &self.exposed {
+            write_exposures(out, person, exposed)?;
+        }
+        writeln!(out, "next: push it; then kluis person update {person} --pgp FILE, or")?;
+        writeln!(out, "  kluis person remove {person} --reason compromised")
     }
 
     fn data(&self) -> Value {

@@ -17,8 +17,17 @@ use crate::trust::record::Recipient;
 #[command(after_help = "EXAMPLES
   kluis reseal --dry-run
   kluis reseal
-  kluis reseal -c prod")]
-pub struct Args {}
+  kluis reseal -c prod
+  kluis reseal --choose -c prod
+
+Where two branches changed the same file apart, git asks which one to keep; then --choose says so on record. It
+keeps what lies in the work tree: sealed files are opened and sealed again, certificates are vouched for as they are,
+and a certificate of a request that was granted twice is taken away.")]
+pub struct Args {
+    /// Also keep, of versions that were made apart, the one that lies in the work tree
+    #[arg(long)]
+    choose: bool,
+}
 
 /// The command's name in reports.
 pub fn name(_args: &Args) -> String {
@@ -26,9 +35,9 @@ pub fn name(_args: &Args) -> String {
 }
 
 /// Seals again.
-pub fn run(_args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
     global.refuse_at()?;
-    let mut repository = session.open(&Gate::Conflicts)?;
+    let mut repository = session.open(if args.choose { &Gate::Conflicts } else { &Gate::Valid })?;
     let named = !global.named_clusters().is_empty();
     let clusters = match named {
         true => global.clusters(&repository)?,
@@ -48,12 +57,20 @@ impl Report for ResealReport {
         if self.resealed.is_empty() && !self.left.is_empty() {
             return writeln!(out, "nothing to do that is yours: something is owed where you are no issuer");
         }
-        if self.resealed.is_empty() {
+        if self.resealed.is_empty() && self.chosen.is_empty() && self.dropped.is_empty() {
             return writeln!(out, "nothing to do: everything is sealed to exactly the right people");
         }
-        let verb = if self.written.dry_run { "Would seal" } else { "Sealed" };
-        let what = if self.resealed.len() == 1 { "file" } else { "files" };
-        writeln!(out, "{verb} {} {what} again", self.resealed.len())?;
+        for (what, paths) in [("Kept, of two:", &self.chosen), ("Taken away, granted twice:", &self.dropped)] {
+            if !paths.is_empty() {
+                writeln!(out, "{what}")?;
+                paths.iter().try_for_each(|path| writeln!(out, "  {path}"))?;
+            }
+        }
+        if !self.resealed.is_empty() {
+            let verb = if self.written.dry_run { "Would seal" } else { "Sealed" };
+            let what = if self.resealed.len() == 1 { "file" } else { "files" };
+            writeln!(out, "{verb} {} {what} again", self.resealed.len())?;
+        }
         let mut shown = None;
         for file in &self.resealed {
             // A newcomer gets many files at once: their keys are named once, not a thousand times.

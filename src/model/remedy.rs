@@ -26,6 +26,8 @@ pub enum Remedy {
     TrustPin,
     /// Seal again to the right people.
     Reseal(Option<ClusterName>),
+    /// Keep, of two versions that were made apart, the one that lies in the tree.
+    Choose(ClusterName),
     /// Vouch for a record.
     Adopt(String),
     /// Refresh a person's OpenPGP certificate.
@@ -71,6 +73,7 @@ impl fmt::Display for Remedy {
             Self::TrustPin => f.write_str("kluis trust pin LINE"),
             Self::Reseal(None) => f.write_str("kluis reseal"),
             Self::Reseal(Some(cluster)) => write!(f, "kluis reseal -c {cluster}"),
+            Self::Choose(cluster) => write!(f, "kluis reseal --choose -c {cluster}"),
             Self::Adopt(record) => write!(f, "kluis adopt {record} --reason TEXT"),
             Self::PersonUpdate(person) => write!(f, "kluis person update {person} --pgp FILE"),
             Self::ClusterApply(cluster) => write!(f, "kluis cluster apply -c {cluster}"),

@@ -13,6 +13,7 @@ mod packet;
 mod secret_keys;
 mod signature;
 mod usable;
+mod view;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -32,6 +33,7 @@ pub use packet::holds_secret_key;
 pub use secret_keys::{KeyError, KeyFile, SecretKeys};
 pub use signature::{Signature, SignatureFault};
 pub use usable::{UnusableFault, Usable};
+pub use view::KeyView;
 
 /// What a signature is about: the value of its `kind@kluis` notation (FORMAT 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

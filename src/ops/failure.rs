@@ -123,7 +123,8 @@ fn whole(error: &dyn std::error::Error) -> String {
 
 impl From<crate::repo::RepoError> for Failure {
     fn from(error: crate::repo::RepoError) -> Self {
-        Self { help: error.remedy(), ..Self::failed(whole(&error)) }
+        let exit = if matches!(error, crate::repo::RepoError::NoRevision { .. }) { 2 } else { 1 };
+        Self { help: error.remedy(), ..Self::new(exit, whole(&error)) }
     }
 }
 

@@ -4,14 +4,17 @@
 pub mod adopt;
 pub mod cert;
 pub mod cluster;
+pub mod confirm;
 pub mod demo;
 pub mod doctor;
 mod draft;
 pub mod export;
+pub mod exposure;
 mod failure;
 mod given;
 pub mod init;
 mod issuing;
+pub mod leaving;
 pub mod man;
 pub mod open;
 pub mod own_keys;
@@ -23,6 +26,7 @@ pub mod reseal;
 mod secrets;
 mod session;
 pub mod status;
+pub mod textconv;
 pub mod trust;
 pub mod verify;
 

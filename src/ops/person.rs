@@ -138,13 +138,14 @@ pub fn update(session: &mut Session, name: &PersonName, update: &Update) -> Resu
     carry_out(session, &mut repository, name, draft, update.former_reason.unwrap_or(FormerReason::Replaced), &title)
 }
 
-fn start(repository: &Repository, session: &Session, reason: &str) -> Result<Draft, Failure> {
+/// Starts the draft that a command about a person changes.
+pub(super) fn start(repository: &Repository, session: &Session, reason: &str) -> Result<Draft, Failure> {
     let draft = Draft::start(&repository.verified, session.now, reason);
     draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))
 }
 
 /// Signs and writes the draft, if it changes anything.
-fn carry_out(
+pub(super) fn carry_out(
     session: &mut Session,
     repository: &mut Repository,
     name: &PersonName,
@@ -259,7 +260,7 @@ fn set(names: &mut BTreeSet<PersonName>, name: &PersonName, grant: bool, withdra
 }
 
 /// What no draft may be.
-fn check_epoch(epoch: &Epoch, name: &PersonName) -> Result<(), Failure> {
+pub(super) fn check_epoch(epoch: &Epoch, name: &PersonName) -> Result<(), Failure> {
     let recovery = epoch.persons.get(name).is_some_and(|person| person.role == TrustRole::Recovery);
     for (cluster_name, cluster) in &epoch.clusters {
         let has_part =

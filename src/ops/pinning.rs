@@ -11,7 +11,7 @@ use crate::env::Terminal;
 use crate::model::{Code, Digest, Finding, HexId, PersonName, Place, Remedy};
 use crate::repo::{self, Pins, RepoPin, WorkTree};
 use crate::trust::anchor::{Anchor, PinLine};
-use crate::trust::{Epoch, TrustRole, Verified};
+use crate::trust::{Epoch, Tree, TrustRole, Verified};
 
 /// What anchors this run.
 pub struct Pinning {
@@ -31,16 +31,23 @@ enum Source {
 impl Pinning {
     /// Finds the anchor: the given line, or what this machine has pinned for the repository of `work`.
     pub fn find(settings: &Settings, work: &WorkTree) -> Result<Self, Failure> {
-        Self::of(settings, work.root(), work.remotes())
+        Self::of(settings, work.root(), work.remotes(), repo_id(work.root()))
     }
 
     /// As `find`, for a folder that may be no git repository: the root of an unpacked archive, or a work tree whose
     /// git is not looked at. `root` is absolute, with links resolved, as git names work trees.
     pub fn of_folder(settings: &Settings, root: &Path) -> Result<Self, Failure> {
-        Self::of(settings, root, Vec::new())
+        Self::of(settings, root, Vec::new(), repo_id(root))
     }
 
-    fn of(settings: &Settings, root: &Path, remotes: Vec<String>) -> Result<Self, Failure> {
+    /// As `find`, for a tree that was read from git's objects: `root` is a work tree or a bare repository.
+    pub fn of_revision(settings: &Settings, root: &Path, tree: &Tree) -> Result<Self, Failure> {
+        let first = tree.bytes(&Place::Epoch(1).to_string());
+        let repo = first.and_then(|bytes| Epoch::parse(bytes).ok()).map(|epoch| epoch.repo);
+        Self::of(settings, root, Vec::new(), repo)
+    }
+
+    fn of(settings: &Settings, root: &Path, remotes: Vec<String>, repo: Option<HexId<32>>) -> Result<Self, Failure> {
         let worktree = root.display().to_string();
         let source = match &settings.pin {
             Some(line) => Source::Line(line.clone()),
@@ -50,7 +57,7 @@ impl Pinning {
                 Source::Machine { folder, pins }
             }
         };
-        Ok(Self { source, repo: repo_id(root), worktree, remotes })
+        Ok(Self { source, repo, worktree, remotes })
     }
 
     fn pin(&self) -> Option<&RepoPin> {

@@ -325,9 +325,19 @@ fn sign_listed(
     let alive = |key: &Fingerprint| {
         certificate.life(key).is_some_and(|(from, to)| from <= session.now && to.is_none_or(|to| session.now < to))
     };
-    let mut expired = None;
+    // Epochs go on counting the signatures of a revoked key (FORMAT 5); a record of it would be void.
+    let latest = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
+    let suspended = match kind {
+        Kind::Record => verified.log.suspended(&actor.name, latest),
+        Kind::Epoch | Kind::Request => BTreeSet::new(),
+    };
+    let (mut expired, mut revoked) = (None, None);
     for key in &person.sign {
         if !actor.keys.holds(certificate, key) {
+            continue;
+        }
+        if suspended.contains(key) {
+            revoked = Some(key);
             continue;
         }
         if !alive(key) {
@@ -338,10 +348,14 @@ fn sign_listed(
         let signature = actor.keys.sign(bytes, kind, certificate, key, session.now)?;
         return Ok((signature, key.clone()));
     }
-    Err(match expired {
-        Some(key) => Failure::no_key(format!("the signing key {key} of {} has expired", actor.name))
+    Err(match (revoked, expired) {
+        (Some(key), _) => {
+            let what = format!("the signing key {key} of {} was revoked: a record that it signs is void", actor.name);
+            Failure::refused(what).help(Remedy::PersonUpdate(actor.name.clone()))
+        }
+        (None, Some(key)) => Failure::no_key(format!("the signing key {key} of {} has expired", actor.name))
             .help(Remedy::PersonUpdate(actor.name.clone())),
-        None => Failure::no_key(format!("no signing key of {} is at hand", actor.name)).help(Remedy::Doctor),
+        (None, None) => Failure::no_key(format!("no signing key of {} is at hand", actor.name)).help(Remedy::Doctor),
     })
 }
 

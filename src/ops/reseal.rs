@@ -1,5 +1,5 @@
-//! `reseal`: encrypts anew exactly what is not sealed to the right people, or of which two records say different
-//! things. All or nothing: one record, one signature, one private-key operation a file.
+//! `reseal`: encrypts anew exactly what is not sealed to the right people. With a choice, also decides between versions
+//! that two branches made apart: what lies in the tree stays, and one record after both says so. All or nothing: one record, one signature, one private-key operation a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -12,11 +12,12 @@ use super::plan::{Plan, Written, new_record};
 use super::secrets::{self, Recipients};
 use super::session::{Actor, Repository, Session};
 use crate::model::{ClusterName, Code, Digest, PersonName, Place, Remedy};
+use crate::pki;
 use crate::seal::{Header, SealedKey};
 use crate::trust::Verified;
 use crate::trust::current::{Vouch, Vouched};
 use crate::trust::owed::due_recipients;
-use crate::trust::record::{Recipient, Sealed};
+use crate::trust::record::{Issued, Recipient, Sealed};
 
 /// One file that was sealed again.
 #[derive(Debug, Clone, Serialize)]
@@ -32,10 +33,14 @@ pub struct Resealed {
 }
 
 /// What was sealed again; `data` of the report.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ResealReport {
     /// The files, by path.
     pub resealed: Vec<Resealed>,
+    /// Certificates that stay as they lie in the tree, by path.
+    pub chosen: Vec<String>,
+    /// Certificates that are taken away: the request behind them was used for two, and vouches for neither.
+    pub dropped: Vec<String>,
     /// Clusters where something is owed that the actor, who is no issuer of them, left alone.
     pub left: BTreeSet<ClusterName>,
     /// What was written.
@@ -52,24 +57,39 @@ pub fn reseal(
     named: bool,
 ) -> Result<ResealReport, Failure> {
     let mut owed = owed(&repository.verified, clusters);
-    let mut report = ResealReport { resealed: Vec::new(), left: BTreeSet::new(), written: Written::default() };
+    let mut leaves = leaves(&repository.verified, clusters);
+    let mut report = ResealReport::default();
     report.written.dry_run = session.settings.dry_run;
-    if owed.is_empty() {
+    if owed.is_empty() && leaves.is_empty() {
         return Ok(report);
     }
     let mut actor = session.actor(&repository.verified)?;
     report.left = retain_own(session, repository, &actor, &mut owed, named)?;
+    leaves.retain(|place, _| place.cluster().is_none_or(|cluster| !report.left.contains(cluster)));
     report.resealed = owed.iter().map(|entry| difference(repository, entry)).collect::<Result<_, _>>()?;
     check_openable(&repository.verified, &actor.name, &owed)?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "reseal")?;
-    if session.settings.dry_run || owed.is_empty() {
+    let mut plan = Plan::default();
+    for (place, entry) in leaves {
+        match entry {
+            Some(entry) if entry.request.is_none() => {
+                report.chosen.push(place.to_string());
+                record.issued.push(entry);
+            }
+            _ => {
+                report.dropped.push(place.to_string());
+                plan.changes.removes.insert(place.to_string());
+                record.removed.push(place);
+            }
+        }
+    }
+    if session.settings.dry_run || record.is_heartbeat() && owed.is_empty() {
         report.written.paths = report.resealed.iter().map(|file| file.path.clone()).collect();
         return Ok(report);
     }
     if owed.iter().any(|entry| entry.imported) {
         record.reason = "imported keys are sealed again to the right people".to_owned();
     }
-    let mut plan = Plan::default();
     // carry_out looks again; here, so that no touch or passphrase is for nothing.
     repository.work()?.check_writable(&plan.edited)?;
     for (entry, bytes) in seal_all(session, repository, &mut actor, &owed)? {
@@ -78,6 +98,7 @@ pub fn reseal(
     }
     plan.record(record);
     let title = match owed.len() {
+        0 => "Choose between certificates that were issued apart".to_owned(),
         1 => format!("Seal {} again", owed[0].place()),
         count => format!("Seal {count} files again"),
     };
@@ -96,6 +117,25 @@ fn owed(verified: &Verified, clusters: &[ClusterName]) -> Vec<Sealed> {
     let mut owed: Vec<Sealed> = places.iter().filter_map(|place| entry_of_file(verified, place)).cloned().collect();
     owed.sort_by_key(|entry| entry.place().to_string());
     owed
+}
+
+/// Certificates in conflict: the entry that the file in the tree fits; none where no file lies there.
+fn leaves(verified: &Verified, clusters: &[ClusterName]) -> BTreeMap<Place, Option<Issued>> {
+    let found = verified.findings.iter().filter(|finding| finding.code == Code::ConflictingGenerations);
+    let places = found.filter_map(|finding| Place::parse(finding.path.as_deref()?).ok());
+    let wanted = |place: &Place| {
+        matches!(place, Place::NodeCert(..) | Place::PersonCert(..))
+            && place.cluster().is_some_and(|cluster| clusters.contains(cluster))
+    };
+    let of_file = |place: &Place| {
+        let der = pki::parse_pem(verified.tree.bytes(&place.to_string())?, "CERTIFICATE").ok()?;
+        let sha256 = Digest::of(&der);
+        verified.current.history.get(place)?.iter().find_map(|vouched| match &vouched.vouch {
+            Vouch::Issued(entry) if entry.sha256 == sha256 => Some(entry.clone()),
+            _ => None,
+        })
+    };
+    places.filter(wanted).map(|place| (place.clone(), of_file(&place))).collect()
 }
 
 fn entry_of_file<'a>(verified: &'a Verified, place: &Place) -> Option<&'a Sealed> {

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
 use crate::model::{ClusterName, Digest, Fingerprint, PersonName, Place, Remedy, SealedName};
 use crate::openpgp::Certificate;
-use crate::seal::{self, Header, SealedKey};
+use crate::seal::{self, Header, OpenFault, SealedKey};
 use crate::trust::current::{Vouch, Vouched};
 use crate::trust::owed::due_recipients;
 use crate::trust::record::{PublicId, Recipient, Sealed};
@@ -115,6 +115,15 @@ pub fn open(repository: &Repository, actor: &mut Actor, place: &Place) -> Result
 
 /// As `open`, for an entry that the file in the tree fits, whether it is the current one or one of several.
 pub fn open_entry(repository: &Repository, actor: &mut Actor, entry: &Sealed) -> Result<Vec<SealedKey>, Failure> {
+    opening(repository, actor, entry)?.map_err(|fault| Failure::from(fault).at(&entry.place().to_string()))
+}
+
+/// As `open_entry`, with the fault as it is where the file was reached and could not be opened.
+pub fn opening(
+    repository: &Repository,
+    actor: &mut Actor,
+    entry: &Sealed,
+) -> Result<Result<Vec<SealedKey>, OpenFault>, Failure> {
     let place = entry.place();
     let verified = &repository.verified;
     let epoch = repository.epoch()?;
@@ -129,8 +138,7 @@ pub fn open_entry(repository: &Repository, actor: &mut Actor, entry: &Sealed) ->
     let ids: Vec<(String, Digest)> = entry.public.iter().map(|key| (key.name.clone(), key.id)).collect();
     actor.keys.explain(&format!("kluis: open {} of cluster {}", entry.name, entry.cluster));
     let expected = header(epoch, cluster, &entry.name);
-    let opened = seal::open(&mut actor.keys, bytes, &candidates, &expected, &ids);
-    opened.map_err(|fault| Failure::from(fault).at(&place.to_string()))
+    Ok(seal::open(&mut actor.keys, bytes, &candidates, &expected, &ids))
 }
 
 /// The keys of `actor` among the recipients, with certificates that some epoch pins.

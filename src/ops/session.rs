@@ -61,7 +61,7 @@ pub enum Gate {
     Edited(Vec<ClusterName>),
     /// Void records, which the command vouches for.
     Void,
-    /// Sealed files of which two records say different things, and neither saw the other.
+    /// Sealed files and certificates of which two records say different things, and neither saw the other.
     Conflicts,
     /// Anything: the command reports what it sees.
     Anything,
@@ -259,14 +259,18 @@ fn admit(verified: &Verified, gate: &Gate) -> Result<(), Failure> {
     let errors: Vec<&Finding> = verified.findings.iter().filter(|f| f.level == Level::Error).collect();
     let passes = |finding: &&Finding| match gate {
         Gate::Edited(clusters) => {
-            matches!(finding.code, Code::ConfigHash | Code::ApiMismatch)
+            let conflict = finding.code == Code::ConflictingGenerations;
+            let place = finding.path.as_deref().and_then(|path| Place::parse(path).ok());
+            (matches!(finding.code, Code::ConfigHash | Code::ApiMismatch)
+                || conflict && matches!(place, Some(Place::Config(_))))
                 && finding.cluster.as_ref().is_some_and(|cluster| clusters.contains(cluster))
         }
         Gate::Draft => verified.is_only_unsigned_draft() && !finding.code.is_anchor(),
         Gate::Void => is_void(verified, finding),
         Gate::Conflicts => {
             let place = finding.path.as_deref().and_then(|path| Place::parse(path).ok());
-            finding.code == Code::ConflictingGenerations && matches!(place, Some(Place::Sealed(..)))
+            let is_file = matches!(place, Some(Place::Sealed(..) | Place::NodeCert(..) | Place::PersonCert(..)));
+            finding.code == Code::ConflictingGenerations && is_file
         }
         Gate::Valid | Gate::Anything => false,
     };

@@ -1,5 +1,6 @@
 //! `verify`: judges a whole tree by its files, the pin and the time. Opens no git repository (an unpacked archive
-//! will do), needs no key and no network, and changes nothing but this machine's own pins.
+//! will do) unless a revision or history is asked for, needs no key and no network, and changes nothing but this
+//! machine's own pins.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,9 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::pinning::Pinning;
 use super::session::Session;
-use crate::model::{Digest, Finding, HexId, Level, PersonName, Remedy};
-use crate::trust::{self, Verified};
+use crate::model::{Code, Digest, Finding, HexId, Level, PersonName, Place, Remedy, displayed};
+use crate::repo::{Blob, History};
+use crate::trust::{self, Verified, range};
 
 /// What was verified; `data` of the report.
 #[derive(Debug, Serialize)]
@@ -50,9 +52,51 @@ impl Waiting {
     }
 }
 
-/// Verifies the tree at or above the session's folder. Offers the first use on a terminal. With `strict`, what is
-/// owed counts as an error. Fails only where there is no tree, or the first use was refused.
-pub fn verify(session: &mut Session) -> Result<(Verification, Vec<Finding>), Failure> {
+/// What is verified, beside the work tree.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// A revision instead of the work tree, read from git's objects.
+    pub rev: Option<String>,
+    /// A revision of which everything that was signed must still be there.
+    pub base: Option<String>,
+    /// Whether all history is searched for private keys.
+    pub history: bool,
+}
+
+/// Verifies the tree at or above the session's folder, or a revision. Offers the first use on a terminal. With
+/// `strict`, what is owed counts as an error. Fails only where there is no tree or no such revision, or the first use
+/// was refused.
+///
+/// git is opened only where a revision or history is asked for. A revision moves no pin: what nobody merged yet need
+/// not come about, and a pin on it would then call the repository rolled back.
+pub fn verify(session: &mut Session, scope: &Scope) -> Result<(Verification, Vec<Finding>), Failure> {
+    let strict = session.settings.strict;
+    let mut verified = match &scope.rev {
+        Some(rev) => verify_revision(session, rev)?,
+        None => verify_folder(session)?,
+    };
+    if let Some(base) = &scope.base {
+        let history = History::open(&session.settings.dir)?;
+        let before = history.read(&history.resolve(base)?, &range::is_compared)?;
+        if before.bytes(&Place::Epoch(1).to_string()).is_none() {
+            session.notes.push(format!("{base} has no first epoch: there is nothing that must be unchanged"));
+        }
+        let found = range::check(&before, base, &verified);
+        verified.findings.extend(found);
+    }
+    if scope.history {
+        let found = search_history(session)?;
+        verified.findings.extend(found);
+    }
+    if strict {
+        for finding in verified.findings.iter_mut().filter(|finding| finding.level == Level::Attention) {
+            finding.level = Level::Error;
+        }
+    }
+    Ok((Verification::of(&verified), verified.findings))
+}
+
+fn verify_folder(session: &mut Session) -> Result<Verified, Failure> {
     let root = find_root(&session.settings.dir)?;
     let strict = session.settings.strict;
     let tree = crate::repo::read_tree(&root)?;
@@ -63,15 +107,69 @@ pub fn verify(session: &mut Session) -> Result<(Verification, Vec<Finding>), Fai
         verified = trust::verify(verified.tree, pinning.anchor().as_ref(), session.now, strict);
     }
     pinning.check_place(&mut verified);
-    if strict {
-        for finding in verified.findings.iter_mut().filter(|finding| finding.level == Level::Attention) {
-            finding.level = Level::Error;
-        }
-    }
     if matches!(verified.exit(), 0 | 5) {
         pinning.advance(&verified)?;
     }
-    Ok((Verification::of(&verified), verified.findings))
+    Ok(verified)
+}
+
+fn verify_revision(session: &mut Session, rev: &str) -> Result<Verified, Failure> {
+    let history = History::open(&session.settings.dir)?;
+    let revision = history.resolve(rev)?;
+    let tree = history.read(&revision, &|_| true)?;
+    let pinning = Pinning::of_revision(&session.settings, history.root(), &tree)?;
+    let mut verified = trust::verify(tree, pinning.anchor().as_ref(), session.now, session.settings.strict);
+    pinning.check_place(&mut verified);
+    Ok(verified)
+}
+
+/// Searches every blob that this clone has for private keys in the clear (T26): taking a key out of the tree leaves it
+/// in history, and in every clone.
+fn search_history(session: &mut Session) -> Result<Vec<Finding>, Failure> {
+    let history = History::open(&session.settings.dir)?;
+    let mut findings = Vec::new();
+    let mut look = |blob: &Blob<'_>| {
+        if trust::holds_secret(blob.bytes) {
+            let commit = &blob.commit[..12];
+            let why =
+                format!("commit {commit} has a private key in the clear here: whoever has this history has the key");
+            let look = Remedy::Run(format!("git log --all --oneline -- {}", displayed(blob.path)));
+            findings.push(Finding::new(Code::SecretMaterial, why).at(displayed(blob.path)).fix(look));
+        }
+    };
+    let progress = &mut session.progress;
+    history.each_blob(&|_| true, &mut look, &mut |done, all| progress("searching history", done, all))?;
+    if history.is_shallow() {
+        findings.push(shallow("keys that were committed before its first commit are not seen"));
+    }
+    findings.sort_by(|a, b| (&a.path, &a.why).cmp(&(&b.path, &b.why)));
+    Ok(findings)
+}
+
+/// A shallow clone has a part of history: what it leaves open is said, never taken for nothing (T9).
+pub(super) fn shallow(what: &str) -> Finding {
+    let why = format!("this clone is shallow: {what}");
+    Finding::new(Code::HistoryIncomplete, why).fix(Remedy::Run("git fetch --unshallow".to_owned()))
+}
+
+/// What `verify --staged` looked at; `data` of its report.
+#[derive(Debug, Serialize)]
+pub struct Staged {
+    /// How many staged files differ from the last commit.
+    pub staged: usize,
+}
+
+/// Looks for private keys in what is staged, anywhere in the repository: what a pre-commit hook asks. Judges nothing
+/// else, so that an unfinished change can be committed.
+pub fn staged(session: &Session) -> Result<(Staged, Vec<Finding>), Failure> {
+    let files = History::open(&session.settings.dir)?.staged()?;
+    let secret = |(path, bytes): &(String, Vec<u8>)| {
+        let shown = displayed(path);
+        let why = "a private key in the clear is staged: once committed, it stays in history";
+        let unstage = Remedy::Run(format!("git rm --cached -- {shown}"));
+        trust::holds_secret(bytes).then(|| Finding::new(Code::SecretMaterial, why).at(shown.as_str()).fix(unstage))
+    };
+    Ok((Staged { staged: files.len() }, files.iter().filter_map(secret).collect()))
 }
 
 impl Verification {

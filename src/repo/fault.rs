@@ -18,6 +18,14 @@ pub enum RepoError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// No revision of that name.
+    #[error("{} knows no revision {}", shown(path), displayed(name))]
+    NoRevision {
+        /// The repository.
+        path: PathBuf,
+        /// As it was asked for.
+        name: String,
+    },
     /// A repository without a work tree.
     #[error("{} is a bare git repository, without files to work on", shown(path))]
     Bare {
@@ -187,6 +195,7 @@ impl RepoError {
         let quoted = |path: &Path| quoted(&path.to_string_lossy());
         Some(match self {
             Self::NoRepository { .. } => Remedy::GitInit,
+            Self::NoRevision { .. } => Remedy::Run("git log --oneline -n 5 --all".to_owned()),
             Self::Bare { path } => Remedy::Run(format!("git clone {} DIR", quoted(path))),
             Self::Unsupported { .. } => Remedy::Run("git init --object-format=sha1 DIR".to_owned()),
             Self::ForeignOwner { path } => {

@@ -17,10 +17,10 @@ pub(super) const MOST_FILES: usize = 200_000;
 
 /// Folders below folders that are looked into. Places are at most six deep; each level holds a file descriptor, of
 /// which a process has few.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
 /// The largest file that is read where nothing lies according to FORMAT 1.
-const LARGEST_ELSEWHERE: u64 = 256 << 10;
+pub(super) const LARGEST_ELSEWHERE: u64 = 256 << 10;
 
 /// Whether `path`, relative to the root, is in a managed tree or the name of one.
 pub(super) fn is_managed(path: &str) -> bool {

@@ -55,6 +55,7 @@ pub struct Chain {
     epochs: Vec<ChainedEpoch>,
     valid: u32,
     certificates: BTreeMap<Digest, Certificate>,
+    cut: bool,
 }
 
 impl Chain {
@@ -76,6 +77,11 @@ impl Chain {
     /// The epoch behind it that lacks signatures.
     pub fn draft(&self) -> Option<&ChainedEpoch> {
         self.get(self.valid + 1)
+    }
+
+    /// Whether an epoch could not be read, so that nobody can say what is trusted.
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The OpenPGP certificate with these bytes, if a file of the tree has them and an epoch pins them.
@@ -134,7 +140,8 @@ pub fn read(tree: &Tree) -> (Chain, Vec<Finding>) {
     }
     let mut places = Vec::new();
     people::check(tree, &mut chain, &mut places);
-    if chain.epochs.len() < files.len() {
+    chain.cut = chain.epochs.len() < files.len();
+    if chain.cut {
         // The latest epoch can't be read, which is said: which certificate lies where it pins it can't be told.
         let of_latest = [Code::UnexpectedPath, Code::MissingFile, Code::CertHash, Code::CertFingerprint];
         places.retain(|finding| !of_latest.contains(&finding.code));

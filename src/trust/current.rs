@@ -143,7 +143,11 @@ fn choose(log: &Log, current: &mut Current, findings: &mut Vec<Finding>) {
                 "the records {} and {} say different things of it, and neither saw the other",
                 names[0], names[1]
             );
-            let fix = place.cluster().map_or(Remedy::Verify, |cluster| Remedy::Reseal(Some(cluster.clone())));
+            let fix = match (place, place.cluster()) {
+                (Place::Config(cluster), _) => Remedy::ClusterApply(cluster.clone()),
+                (_, Some(cluster)) => Remedy::Choose(cluster.clone()),
+                (_, None) => Remedy::Verify,
+            };
             findings.push(Finding::new(Code::ConflictingGenerations, why).at(place.to_string()).fix(fix));
             continue;
         }

@@ -42,12 +42,17 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 fault(Code::BadProfile, "there is no such certificate profile here".to_owned(), None)
             }
         }
-        if openpgp::holds_secret_key(bytes) || pki::holds_private_key(bytes) {
+        if holds_secret(bytes) {
             let why = "a private key in the clear: take it out, and treat it as known to everyone who could read it";
             fault(Code::SecretMaterial, why.to_owned(), Some(Remedy::Run(format!("git rm --cached -- {shown}"))));
         }
     }
     findings
+}
+
+/// Whether these bytes have a private key in the clear, in any PEM or DER form or as an OpenPGP secret key.
+pub fn holds_secret(bytes: &[u8]) -> bool {
+    openpgp::holds_secret_key(bytes) || pki::holds_private_key(bytes)
 }
 
 fn as_lf(bytes: &[u8]) -> Option<Vec<u8>> {

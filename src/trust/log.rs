@@ -5,13 +5,13 @@ mod read;
 mod standing;
 mod structure;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::Chain;
 use super::dag::{Dag, Set};
 use super::record::Record;
 use super::tree::Tree;
-use crate::model::{Code, Digest, Finding, Fingerprint, Remedy};
+use crate::model::{Code, Digest, Finding, Fingerprint, PersonName, Remedy};
 use crate::openpgp::{Signature, SignatureFault};
 
 pub(in crate::trust) use read::verify;
@@ -66,6 +66,14 @@ impl Log {
         let mut heads: Vec<Digest> = self.dag.heads().iter().map(|index| self.records[*index].sha256).collect();
         heads.sort();
         heads
+    }
+
+    /// The keys of a person that a record which counts revoked under `epoch` or a later one: records that they sign for
+    /// that epoch are void. A later epoch that lists a key again reinstates it.
+    pub fn suspended(&self, person: &PersonName, epoch: u32) -> BTreeSet<Fingerprint> {
+        let revocations = self.counted().filter(|(_, logged)| logged.record.epoch >= epoch);
+        let entries = revocations.flat_map(|(_, logged)| &logged.record.revoke_key);
+        entries.filter(|entry| entry.person == *person).map(|entry| entry.key.clone()).collect()
     }
 
     /// The records that count, with their indices.

@@ -141,7 +141,9 @@ impl Debts<'_> {
         })
     }
 
-    fn in_use(&self, name: &ClusterName, cluster: &Cluster, sealed: &SealedName) -> bool {
+    /// Whether somebody may still need what lies there: a node's keys, or a generation that is listed and not
+    /// distrusted.
+    pub(super) fn in_use(&self, name: &ClusterName, cluster: &Cluster, sealed: &SealedName) -> bool {
         match sealed {
             SealedName::Node(_) => true,
             SealedName::Keyset(keyset, generation) => {
@@ -188,7 +190,7 @@ impl Debts<'_> {
             if !confirmed {
                 let why = format!("{person} has not opened it in 30 days");
                 let finding = Finding::new(Code::Unconfirmed, why).at(entry.place().to_string()).of(person);
-                findings.push(finding);
+                findings.push(finding.fix(Remedy::Kluis("doctor --confirm".to_owned())));
             }
         }
     }
@@ -255,7 +257,7 @@ impl Debts<'_> {
 
     /// Whether a key inside is in use: for a generation always, for a node's bundle if a current certificate
     /// has one of its keys.
-    fn holds_current_key(&self, entry: &Sealed) -> bool {
+    pub(super) fn holds_current_key(&self, entry: &Sealed) -> bool {
         let SealedName::Node(node) = &entry.name else { return true };
         entry.public.iter().any(|key| {
             let place =
