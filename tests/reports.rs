@@ -66,8 +66,18 @@ impl Book {
 }
 
 fn is_reading(words: &str) -> bool {
-    let reading =
-        ["verify", "status", "doctor", "person list", "person show", "trust show", "trust compare", "cluster list"];
+    let reading = [
+        "verify",
+        "review",
+        "textconv",
+        "status",
+        "doctor",
+        "person list",
+        "person show",
+        "trust show",
+        "trust compare",
+        "cluster list",
+    ];
     let more = ["cluster show", "cert list", "cert show"];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -138,7 +148,9 @@ fn every_command_answers_as_it_did() {
 
 /// Commands that are looked at in the tests below.
 fn others() -> Vec<String> {
-    ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].map(str::to_owned).to_vec()
+    let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
+    others.extend(["review", "textconv", "person remove", "person revoke-key"]);
+    others.into_iter().map(str::to_owned).collect()
 }
 
 #[test]
@@ -160,6 +172,24 @@ fn founding_and_adding_people_answer_as_they_did() {
     let words = format!("init --as alice --pgp {}", certificate.display());
     insta::assert_snapshot!("init-json", shown(ground, &ground.run("alice", &format!("{words} --dry-run -o json"))));
     insta::assert_snapshot!("init", shown(ground, &ground.run("alice", &words)));
+}
+
+#[test]
+fn reviewing_and_leaving_answer_as_they_did() {
+    let mut book = Book::new(&["alice", "bob"], 1);
+    book.ground.run("alice", NEW).ends(0);
+    book.ground.run("alice", "person update bob --keyholder prod").ends(0);
+    book.ground.run("alice", "reseal").ends(0);
+    book.page("review", "bob", "review HEAD^^..HEAD");
+    let markdown = book.ground.run("bob", "review HEAD^^..HEAD -o markdown");
+    insta::assert_snapshot!("review-markdown", shown(&book.ground, &markdown));
+    let secret = book.ground.repo().join("clusters/prod/sealed/sa.g1.asc");
+    book.page("textconv", "bob", &format!("textconv {}", secret.display()));
+    book.page("confirm", "bob", "doctor --confirm ");
+    book.page("person-revoke-key", "alice", "person revoke-key bob --reason laptop_stolen --yes");
+    book.page("person-remove", "alice", "person remove bob --reason compromised --yes");
+    let removed = book.ground.run("bob", "review HEAD");
+    insta::assert_snapshot!("review-removal", shown(&book.ground, &removed));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub fn write(out: &mut dyn Write, changes: &[Change]) -> io::Result<()> {
 }
 
 /// One change as a clause.
-fn line(change: &Change) -> String {
+pub fn line(change: &Change) -> String {
     match change {
         Change::ThresholdTrust { from, to } => format!("threshold.trust {from} -> {to}"),
         Change::ThresholdBreakGlass { from, to } => format!("threshold.break_glass {from} -> {to}"),

@@ -14,6 +14,12 @@ pub enum Output {
     Human,
     /// One JSON object (docs/FORMAT.md, Reports).
     Json,
+    /// A comment in Markdown; hostile names in it are inert.
+    Markdown,
+    /// A SARIF 2.1.0 log of the findings.
+    Sarif,
+    /// Annotations of a CI job, one a line.
+    Github,
 }
 
 /// When to colour.

@@ -2,6 +2,7 @@
 //! command: its words and flags, a call into `ops`, and how its answer reads.
 
 mod change;
+mod forms;
 mod global;
 mod report;
 
@@ -62,6 +63,7 @@ commands! {
     Init init,
     Status status,
     Verify verify,
+    Review review,
     Doctor doctor,
     Person person,
     Trust trust,
@@ -96,7 +98,13 @@ impl Command {
     fn is_keyless(&self) -> bool {
         matches!(
             self,
-            Self::Status(_) | Self::Verify(_) | Self::Textconv(_) | Self::Completions(_) | Self::Man(_) | Self::Demo(_)
+            Self::Status(_)
+                | Self::Verify(_)
+                | Self::Review(_)
+                | Self::Textconv(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+                | Self::Demo(_)
         )
     }
 }

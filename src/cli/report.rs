@@ -1,13 +1,13 @@
 //! Rendering: one answer, written for people or as JSON; findings, failures and notes always in one way.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::forms::{self, SHOWN_ALIKE};
 use super::global::{Global, Output};
-use crate::model::{Code, Finding, Level, displayed};
+use crate::model::{Finding, Level, displayed};
 use crate::ops::{Failure, Progress};
 
 /// What a command found out or did.
@@ -20,6 +20,10 @@ pub trait Report {
     }
     /// The command's own part of the JSON object.
     fn data(&self) -> Value;
+    /// Writes it as a comment in Markdown; `None` where the findings alone make it.
+    fn markdown(&self, _out: &mut dyn Write, _findings: &[Finding]) -> Option<io::Result<()>> {
+        None
+    }
     /// Whether the human form is for programs too (a PEM block, a script): then nothing is added to it.
     fn is_raw(&self) -> bool {
         false
@@ -116,28 +120,10 @@ impl Paint {
     }
 }
 
-/// Of findings that differ in their path alone, this many are written out.
-const SHOWN_ALIKE: usize = 3;
-
 /// Writes findings for people, the gravest first: one line each, and the remedy below. Those that say the same
 /// of many files are cut short, so that a cluster with a thousand nodes doesn't bury what else is wrong.
 fn write_findings(out: &mut dyn Write, findings: &[Finding], paint: &Paint) -> io::Result<()> {
-    let mut groups: Vec<Vec<&Finding>> = Vec::new();
-    let alike = |a: &Finding, b: &Finding| (a.level, a.code, &a.why, &a.fix) == (b.level, b.code, &b.why, &b.fix);
-    let mut findings: Vec<&Finding> = findings.iter().collect();
-    findings.sort_by_key(|finding| finding.level);
-    let mut places: BTreeMap<(Level, Code, &str), Vec<usize>> = BTreeMap::new();
-    for finding in findings {
-        let known = places.entry((finding.level, finding.code, &finding.why)).or_default();
-        match known.iter().find(|group| alike(groups[**group][0], finding)) {
-            Some(group) => groups[*group].push(finding),
-            None => {
-                known.push(groups.len());
-                groups.push(vec![finding]);
-            }
-        }
-    }
-    for group in groups {
+    for group in forms::alike(findings) {
         for finding in group.iter().take(SHOWN_ALIKE) {
             let path = finding.path.as_ref().map(|path| format!("{}: ", displayed(path))).unwrap_or_default();
             let level = paint.level(finding.level);
@@ -168,6 +154,16 @@ pub fn answer(
             let what = "this command's answer is a stream for programs already; leave -o json out";
             return failure(command, Output::Json, &Failure::usage(what), notes, false, out, err);
         }
+        Output::Markdown | Output::Sarif | Output::Github if answer.report.is_value() => {
+            let what = "this command's answer is no list of findings; leave -o out, or ask for json";
+            return failure(command, Output::Human, &Failure::usage(what), notes, false, out, err);
+        }
+        Output::Markdown => match answer.report.markdown(out, &answer.findings) {
+            Some(written) => written,
+            None => forms::markdown(out, command, answer.exit, &answer.findings),
+        },
+        Output::Sarif => forms::sarif(out, &answer.findings),
+        Output::Github => forms::annotations(out, &answer.findings),
         Output::Json => write_json(out, &envelope(command, answer.exit, &answer.findings, notes, answer.report.data())),
         Output::Human => answer.report.human(out).and_then(|()| {
             let list: &mut dyn Write = if answer.report.is_value() { err } else { out };
@@ -175,7 +171,7 @@ pub fn answer(
             answer.report.verdict(list)
         }),
     };
-    if global.output() == Output::Human {
+    if global.output() != Output::Json {
         for note in notes {
             let _ = writeln!(err, "{}: {}", paint.level(Level::Note), displayed(note));
         }
@@ -206,6 +202,13 @@ pub fn failure(
         let _ = write_json(out, &envelope(command, failure.exit, &failure.findings, notes, data));
         return failure.exit;
     }
+    // Whoever reads the stream still gets a whole document, with what was found until then.
+    let _ = match output {
+        Output::Markdown => forms::markdown(out, command, failure.exit, &failure.findings),
+        Output::Sarif => forms::sarif(out, &failure.findings),
+        Output::Github => forms::annotations(out, &failure.findings),
+        Output::Human | Output::Json => Ok(()),
+    };
     let paint = Paint(paint);
     for note in notes {
         let _ = writeln!(err, "{}: {}", paint.level(Level::Note), displayed(note));
@@ -222,7 +225,7 @@ pub fn failure(
 /// Draws the progress of long work on stderr, from its second second on; nothing where nobody looks.
 pub fn progress(output: Output) -> Progress {
     use std::io::IsTerminal as _;
-    if output == Output::Json || !io::stderr().is_terminal() {
+    if output != Output::Human || !io::stderr().is_terminal() {
         return Box::new(|_, _, _| {});
     }
     let mut bar: Option<indicatif::ProgressBar> = None;

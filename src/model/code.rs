@@ -158,6 +158,13 @@ codes! {
     // `verify --base`
     RemovedInRange "removed-in-range" Error,
     ChangedInRange "changed-in-range" Error,
+    // `review`
+    AccessGained "access-gained" Note,
+    AccessLost "access-lost" Note,
+    Weaker "weaker" Attention,
+    WouldVoid "would-void" Attention,
+    BreakGlass "break-glass" Attention,
+    NotVouched "not-vouched" Attention,
     // attention, exit 5
     EpochExpired "epoch-expired" Attention,
     Stale "stale" Attention,

@@ -47,8 +47,10 @@ pub fn of(
     repository: &Repository,
     person: &PersonName,
 ) -> Result<(Exposures, Vec<Finding>), Failure> {
-    let judged = without_draft(&repository.verified, session.now);
-    let verified = judged.as_ref().unwrap_or(&repository.verified);
+    let verified = &repository.verified;
+    // Beside a draft the log is not judged.
+    let judged = verified.chain.draft().map(|_| trust::without_draft(&verified.tree, &verified.chain, session.now));
+    let verified = judged.as_ref().unwrap_or(verified);
     let mut secrets: BTreeMap<String, Exposed> = BTreeMap::new();
     for exposure in exposure::of(verified, person, session.now) {
         let path = exposure.place.to_string();
@@ -68,17 +70,6 @@ pub fn of(
         Err(_) => None,
     };
     Ok((Exposures { secrets: secrets.into_values().collect(), commits }, findings))
-}
-
-/// The tree without the draft of an epoch, judged: beside a draft the log is not.
-fn without_draft(verified: &Verified, now: Time) -> Option<Verified> {
-    let number = verified.chain.draft()?.epoch.number;
-    let mut tree = verified.tree.clone();
-    tree.entries.retain(|path, _| match Place::parse(path) {
-        Ok(Place::Epoch(n) | Place::EpochSignature { number: n, .. }) => n != number,
-        _ => true,
-    });
-    Some(trust::verify(tree, None, now, false))
 }
 
 /// Looks for sealed files of history that a key of the person opens and that no record names. Which generation such a

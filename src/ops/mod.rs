@@ -23,6 +23,7 @@ pub mod person;
 mod pinning;
 mod plan;
 pub mod reseal;
+pub mod review;
 mod secrets;
 mod session;
 pub mod status;

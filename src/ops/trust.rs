@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use compare::{Comparison, Fork, Relation, Side, with_checkout, with_line};
 pub use pin::{PinSet, Pinned, print, set_pin};
-pub use view::{ClusterView, EpochView, Shown, Unclosed, show};
+pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed_in, show};
 
 use super::draft::Draft;
 use super::failure::Failure;

@@ -34,6 +34,12 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// The same revision under another name.
+    #[must_use]
+    pub fn called(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// The commit, or the tree where a tree was named: hex.
     pub fn id(&self) -> String {
         self.commit.unwrap_or(self.tree).to_string()
@@ -52,6 +58,24 @@ impl Version {
     pub fn is_executable(&self) -> bool {
         self.mode == 0o100_755
     }
+
+    /// Whether it is a symbolic link or another repository.
+    pub fn is_link(&self) -> bool {
+        matches!(self.mode, 0o120_000 | 0o160_000)
+    }
+}
+
+/// One path of the work tree that differs from the last commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The path.
+    pub path: String,
+    /// Whether it is gone.
+    pub removed: bool,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// Whether it is a link or another repository.
+    pub is_link: bool,
 }
 
 /// One path that differs between two trees.
@@ -367,6 +391,26 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// What differs from the last commit in the work tree or the index, files that git does not know included.
+    pub fn edited(&self) -> Result<Vec<Edited>, RepoError> {
+        let mut options = git2::StatusOptions::new();
+        options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).exclude_submodules(true);
+        let statuses = self.repo.statuses(Some(&mut options)).map_err(self.git("look at the work tree"))?;
+        let mut edited = Vec::new();
+        for status in statuses.iter() {
+            let path = String::from_utf8_lossy(status.path_bytes()).into_owned();
+            let facts = self.path.join(&path).symlink_metadata().ok();
+            use std::os::unix::fs::PermissionsExt as _;
+            edited.push(Edited {
+                removed: facts.is_none(),
+                executable: facts.as_ref().is_some_and(|f| f.is_file() && f.permissions().mode() & 0o111 != 0),
+                is_link: facts.as_ref().is_some_and(|f| f.is_symlink() || f.is_dir()),
+                path,
+            });
+        }
+        Ok(edited)
     }
 
     /// What is staged and is not in the last commit: paths and bytes, files larger than a key could be left out.

@@ -20,7 +20,7 @@ mod worktree;
 pub use attributes::with_attributes;
 pub use changes::{Applied, ChangeSet, Commit};
 pub use fault::RepoError;
-pub use history::{Blob, Changed, Changes, History, LARGEST_SEARCHED, Revision, Version};
+pub use history::{Blob, Changed, Changes, Edited, History, LARGEST_SEARCHED, Revision, Version};
 pub use pins::{Pins, PinsError, RepoPin, Verified};
 pub use walk::{MANAGED, read_tree};
 pub use worktree::WorkTree;

@@ -26,11 +26,11 @@ use std::collections::BTreeMap;
 pub use allowed::{GRACE, keyset_of};
 pub use canonical::StatementFault;
 pub use epoch::{Closes, Cluster, Epoch, Former, FormerReason, Person, Policy, Thresholds, TrustRole, Waived};
-pub use files::holds_secret;
+pub use files::{check as check_files, holds_secret};
 pub use record::Record;
 pub use request::Request;
 pub use tree::{Entry, Tree};
-pub use verify::{Verified, exit_code, verify, verify_change};
+pub use verify::{Verified, exit_code, verify, verify_as_if_signed, verify_change, without_draft};
 
 /// The CA certificates of a tree, by the hash of their DER.
 pub type Authorities = BTreeMap<crate::model::Digest, crate::pki::Facts>;

@@ -1,6 +1,8 @@
 //! `verify`: a pure function of files, pin and time (FORMAT 1 to 11). No keyring, no secret, no network, no
 //! git. Every other command runs it first and works on the bytes that it has checked.
 
+use std::collections::BTreeMap;
+
 use super::Authorities;
 use super::anchor::{self, Anchor};
 use super::chain::{self, Chain};
@@ -10,7 +12,7 @@ use super::log::{self, Log};
 use super::owed::Debts;
 use super::requests;
 use super::tree::Tree;
-use crate::model::{Code, Finding, Level, Time};
+use crate::model::{Code, Finding, Level, Place, Time};
 
 /// A tree, and everything that verifying found out about it.
 pub struct Verified {
@@ -34,6 +36,14 @@ impl Verified {
     /// The exit code: 3 invalid, 4 anchor, 5 attention, else 0; 3 wins over 4, 4 over 5.
     pub fn exit(&self) -> u8 {
         exit_code(&self.findings)
+    }
+
+    /// The records that are void and that nobody adopted, with the reason, by path.
+    pub fn void_records(&self) -> BTreeMap<String, String> {
+        let log = &self.log;
+        let void = log.records.iter().enumerate().filter(|(index, _)| !log.counts(*index));
+        let reason = |index: usize| log.void[index].as_ref().map_or_else(String::new, |reason| reason.why.clone());
+        void.map(|(index, logged)| (logged.path.clone(), reason(index))).collect()
     }
 
     /// Whether the tree is invalid, the anchor left aside.
@@ -79,9 +89,39 @@ pub fn verify_change(before: &Verified, tree: Tree, anchor: Option<&Anchor>, now
     verify_knowing(tree, anchor, now, strict, &before.current.links)
 }
 
+/// The tree as it is without the draft of an epoch, judged: that counts until the draft has its signatures. A tree
+/// without a draft is judged as it is.
+pub fn without_draft(tree: &Tree, chain: &Chain, now: Time) -> Verified {
+    let mut tree = tree.clone();
+    if let Some(number) = chain.draft().map(|draft| draft.epoch.number) {
+        tree.entries.retain(|path, _| match Place::parse(path) {
+            Ok(Place::Epoch(n) | Place::EpochSignature { number: n, .. }) => n != number,
+            _ => true,
+        });
+    }
+    verify(tree, None, now, false)
+}
+
+/// Verifies what `tree` will be once its draft has the signatures that it lacks; without a draft, as `verify`.
+pub fn verify_as_if_signed(tree: Tree, anchor: Option<&Anchor>, now: Time) -> Verified {
+    let (chain, mut findings) = chain::read(&tree);
+    findings.retain(|finding| !is_missing_signature(finding.code));
+    verify_under(tree, (chain.as_if_signed(), findings), anchor, (now, false), &Links::new())
+}
+
 fn verify_knowing(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool, known: &Links) -> Verified {
+    let chain = chain::read(&tree);
+    verify_under(tree, chain, anchor, (now, strict), known)
+}
+
+fn verify_under(
+    tree: Tree,
+    (chain, epoch_findings): (Chain, Vec<Finding>),
+    anchor: Option<&Anchor>,
+    (now, strict): (Time, bool),
+    known: &Links,
+) -> Verified {
     let mut findings = files::check(&tree);
-    let (chain, epoch_findings) = chain::read(&tree);
     let epochs_fine = epoch_findings.is_empty() && chain.latest().is_some() && !chain.is_cut();
     findings.extend(epoch_findings);
     findings.extend(anchor::check(&tree, &chain, anchor));

@@ -212,6 +212,16 @@ fn cluster_view(name: &ClusterName, cluster: &Cluster) -> ClusterView {
     }
 }
 
+/// The records of `tree` that its draft does not close, as the first digits of their hashes.
+pub fn not_closed_in(tree: &crate::trust::Tree, chain: &crate::trust::chain::Chain) -> Vec<String> {
+    let Some(draft) = chain.draft() else { return Vec::new() };
+    let (log, _) = crate::trust::log::load(tree, chain);
+    let at = usize::try_from(draft.epoch.number - 1).unwrap_or(usize::MAX);
+    let closed = log.closed.get(at);
+    let open = log.records.iter().enumerate().filter(|(index, _)| !closed.is_some_and(|set| set.contains(*index)));
+    open.map(|(_, logged)| logged.sha256.h16()).collect()
+}
+
 /// The records that the draft does not close, oldest first. A proposer who leaves a colleague's record out
 /// could let it drop unseen (T83).
 pub fn not_closed(verified: &Verified) -> Vec<Unclosed> {
