@@ -30,3 +30,9 @@ pub fn git_identity() -> (Option<String>, Option<String>) {
 pub fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
+
+/// The index that git tells its hooks to look at, where a commit takes some paths alone. No other command obeys it (T63):
+/// a hook has to see what is about to be committed, and whoever sets the variables of a hook can as well take it away.
+pub fn git_index() -> Option<PathBuf> {
+    std::env::var_os("GIT_INDEX_FILE").map(Into::into)
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::equip::{self, Wanted};
 use super::failure::Failure;
 use super::given::Given;
 use super::pinning::{self, Pinning};
@@ -33,13 +34,15 @@ pub struct Founded {
     pub pin: Option<String>,
     /// Whether this machine pinned it.
     pub pinned: bool,
+    /// Where the pre-commit hook lies, if one was written.
+    pub hook: Option<String>,
     /// What was written.
     #[serde(flatten)]
     pub written: Written,
 }
 
 /// Starts a repository with `name` as its first root.
-pub fn init(session: &mut Session, name: &PersonName, given: &Given) -> Result<Founded, Failure> {
+pub fn init(session: &mut Session, name: &PersonName, given: &Given, wanted: &Wanted) -> Result<Founded, Failure> {
     let work = WorkTree::open(&session.settings.dir)?;
     if let Some(what) = work.recover()? {
         session.notes.push(what);
@@ -50,6 +53,7 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given) -> Result<F
     let epoch = genesis(session, name, given);
     let bytes = epoch.write().into_bytes();
     let mut changes = files(session, &work)?;
+    equip::add(session, &work, wanted, &mut changes)?;
     changes.writes.insert(Place::Epoch(1).to_string(), bytes.clone());
     changes.writes.insert(Place::PublicKey(name.clone()).to_string(), given.stored.clone());
     let signature = Place::EpochSignature { number: 1, person: name.clone(), old: false };
@@ -60,6 +64,7 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given) -> Result<F
         cert: given.fingerprint(),
         pin: None,
         pinned: false,
+        hook: None,
         written: Written { epoch: Some(1), dry_run: session.settings.dry_run, ..Written::default() },
     };
     let paths: BTreeSet<String> = changes.writes.keys().cloned().chain([signature.to_string()]).collect();
@@ -72,6 +77,7 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given) -> Result<F
     let verified = check(session, &tree, &changes)?;
     let message = plan::message(&format!("Start a repository of kluis with {name} as its root"), "", &founded.written);
     founded.written.commit = plan::commit(session, &work, &changes, message)?;
+    founded.hook = equip::hook(session, &work, wanted)?;
     if !pinning.is_given() {
         let noted = pinning.pin_tree(&verified).and_then(|()| pinning.note_signed(&epoch, &Digest::of(&bytes)));
         if let Err(failure) = noted {

@@ -8,6 +8,7 @@ pub mod confirm;
 pub mod demo;
 pub mod doctor;
 mod draft;
+pub mod equip;
 pub mod export;
 pub mod exposure;
 mod failure;

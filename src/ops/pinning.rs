@@ -26,6 +26,8 @@ enum Source {
     Line(PinLine),
     /// This machine's pins.
     Machine { folder: PathBuf, pins: Pins },
+    /// A machine without a place for pins, as a CI job without a home: nothing is pinned, and nothing can be.
+    Nowhere,
 }
 
 impl Pinning {
@@ -51,11 +53,13 @@ impl Pinning {
         let worktree = root.display().to_string();
         let source = match &settings.pin {
             Some(line) => Source::Line(line.clone()),
-            None => {
-                let folder = settings.state_dir()?;
-                let pins = Pins::load(&folder)?;
-                Source::Machine { folder, pins }
-            }
+            None => match settings.state_dir() {
+                Ok(folder) => {
+                    let pins = Pins::load(&folder)?;
+                    Source::Machine { folder, pins }
+                }
+                Err(_) => Source::Nowhere,
+            },
         };
         Ok(Self { source, repo, worktree, remotes })
     }
@@ -63,7 +67,7 @@ impl Pinning {
     fn pin(&self) -> Option<&RepoPin> {
         match &self.source {
             Source::Machine { pins, .. } => pins.repos.get(self.repo.as_ref()?),
-            Source::Line(_) => None,
+            Source::Line(_) | Source::Nowhere => None,
         }
     }
 

@@ -162,7 +162,7 @@ pub struct Staged {
 /// Looks for private keys in what is staged, anywhere in the repository: what a pre-commit hook asks. Judges nothing
 /// else, so that an unfinished change can be committed.
 pub fn staged(session: &Session) -> Result<(Staged, Vec<Finding>), Failure> {
-    let files = History::open(&session.settings.dir)?.staged()?;
+    let files = History::open(&session.settings.dir)?.staged(crate::env::git_index().as_deref())?;
     let secret = |(path, bytes): &(String, Vec<u8>)| {
         let shown = displayed(path);
         let why = "a private key in the clear is staged: once committed, it stays in history";

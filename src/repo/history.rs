@@ -414,9 +414,13 @@ impl History {
     }
 
     /// What is staged and is not in the last commit: paths and bytes, files larger than a key could be left out.
-    pub fn staged(&self) -> Result<Vec<(String, Vec<u8>)>, RepoError> {
+    /// `index` is another index than the repository's: git makes one for a commit of some paths alone.
+    pub fn staged(&self, index: Option<&Path>) -> Result<Vec<(String, Vec<u8>)>, RepoError> {
         let failed = || self.git("read the index");
-        let mut index = self.repo.index().map_err(failed())?;
+        let mut index = match index {
+            Some(path) => git2::Index::open(path).map_err(failed())?,
+            None => self.repo.index().map_err(failed())?,
+        };
         index.read(true).map_err(failed())?;
         let head = self.repo.head().and_then(|head| head.peel_to_tree()).ok();
         let mut staged = Vec::new();

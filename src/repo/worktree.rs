@@ -104,6 +104,12 @@ impl WorkTree {
         urls.into_iter().collect()
     }
 
+    /// Where git looks for hooks: `core.hooksPath`, or the folder of the repository.
+    pub fn hooks(&self) -> PathBuf {
+        let configured = self.repo.config().and_then(|config| config.get_path("core.hooksPath")).ok();
+        configured.map_or_else(|| self.repo.commondir().join("hooks"), |path| self.root.join(path))
+    }
+
     /// Whether the user's git signs commits, which commits of kluis are not.
     pub fn wants_signed_commits(&self) -> bool {
         self.repo.config().and_then(|config| config.get_bool("commit.gpgsign")).unwrap_or(false)
