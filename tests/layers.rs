@@ -36,6 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("git2", &["repo"]),
     ("sequoia_openpgp", &["openpgp"]),
     ("rcgen", &["pki"]),
+    ("ring", &["pki"]),
     ("rsa", &["pki"]),
     ("p256", &["pki"]),
     ("p384", &["pki"]),

@@ -173,7 +173,9 @@ mod tests {
         annotations(&mut text, std::slice::from_ref(&finding)).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.starts_with("::error file=") && text.matches("::").count() == 3, "{text}");
+        // The properties end where the message begins; a runner looks for commands at the beginning of lines alone.
+        let (properties, _) = text[2..].split_once("::").unwrap();
+        assert!(text.starts_with("::error file=") && properties.ends_with("title=bad-name"), "{text}");
         let mut text = Vec::new();
         sarif(&mut text, std::slice::from_ref(&finding)).unwrap();
         let log: Value = serde_json::from_slice(&text).unwrap();

@@ -4,6 +4,7 @@
 //! to certify a P-384 key as one of P-256.)
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 use rsa::pkcs1::RsaPublicKeyRef;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use x509_cert::der::oid::ObjectIdentifier;
@@ -31,8 +32,8 @@ const LARGEST_RSA: usize = 16_384;
 /// A public key that signatures can be checked with.
 pub(super) enum PublicKey {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8>, bits: usize },
-    P256(Box<p256::ecdsa::VerifyingKey>),
-    P384(Box<p384::ecdsa::VerifyingKey>),
+    P256(Box<p256::ecdsa::VerifyingKey>, Vec<u8>),
+    P384(Box<p384::ecdsa::VerifyingKey>, Vec<u8>),
     P521(Box<p521::ecdsa::VerifyingKey>),
     Ed25519(ed25519_dalek::VerifyingKey),
 }
@@ -80,8 +81,14 @@ impl PublicKey {
             return Err("its point is not in the uncompressed form".to_owned());
         }
         let key = match curve {
-            P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Self::P256(Box::new(key))),
-            P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Self::P384(Box::new(key))),
+            P256 => {
+                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok();
+                key.map(|key| Self::P256(Box::new(key), point.to_vec()))
+            }
+            P384 => {
+                let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok();
+                key.map(|key| Self::P384(Box::new(key), point.to_vec()))
+            }
             P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Self::P521(Box::new(key))),
             _ => return Err(format!("the curve {curve} is none of P-256, P-384 and P-521")),
         };
@@ -120,14 +127,17 @@ impl PublicKey {
             (Self::Rsa { modulus, exponent, .. }, SHA256_WITH_RSA | SHA384_WITH_RSA | SHA512_WITH_RSA) => {
                 verify_rsa(modulus, exponent, hash, message, signature)
             }
-            (Self::P256(key), ECDSA_WITH_SHA256 | ECDSA_WITH_SHA384 | ECDSA_WITH_SHA512) => {
-                p256::ecdsa::Signature::from_der(signature)
-                    .is_ok_and(|signature| key.verify_prehash(&hash.of(message), &signature).is_ok())
+            // What nearly every certificate has; a repository has tens of thousands of them.
+            (Self::P256(_, point), ECDSA_WITH_SHA256) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature).is_ok()
             }
-            (Self::P384(key), ECDSA_WITH_SHA256 | ECDSA_WITH_SHA384 | ECDSA_WITH_SHA512) => {
-                p384::ecdsa::Signature::from_der(signature)
-                    .is_ok_and(|signature| key.verify_prehash(&hash.of(message), &signature).is_ok())
+            (Self::P384(_, point), ECDSA_WITH_SHA384) => {
+                UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, point).verify(message, signature).is_ok()
             }
+            (Self::P256(key, _), ECDSA_WITH_SHA384 | ECDSA_WITH_SHA512) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&hash.of(message), &signature).is_ok()),
+            (Self::P384(key, _), ECDSA_WITH_SHA256 | ECDSA_WITH_SHA512) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&hash.of(message), &signature).is_ok()),
             (Self::P521(key), ECDSA_WITH_SHA384 | ECDSA_WITH_SHA512) => {
                 use p521::ecdsa::signature::hazmat::PrehashVerifier as _;
                 p521::ecdsa::Signature::from_der(signature)

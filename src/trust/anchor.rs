@@ -110,7 +110,7 @@ fn records(tree: &Tree) -> BTreeSet<Digest> {
         (Ok(Place::Record { .. }), Entry::File { bytes, .. }) => Some(Digest::of(bytes)),
         _ => None,
     };
-    tree.entries.iter().filter_map(record).collect()
+    tree.below("trust/log/").filter_map(record).collect()
 }
 
 #[cfg(test)]

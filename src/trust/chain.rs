@@ -164,11 +164,11 @@ fn count(number: usize) -> u32 {
 }
 
 fn epoch_files(tree: &Tree) -> Vec<(u32, String)> {
-    let epoch = |path: &String| match Place::parse(path) {
+    let epoch = |(path, _): (&String, &Entry)| match Place::parse(path) {
         Ok(Place::Epoch(number)) => Some((number, path.clone())),
         _ => None,
     };
-    let mut files: Vec<_> = tree.entries.keys().filter_map(epoch).collect();
+    let mut files: Vec<_> = tree.below("trust/epoch/").filter_map(epoch).collect();
     files.sort();
     files
 }

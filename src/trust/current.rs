@@ -9,6 +9,7 @@ use super::Authorities;
 use super::chain::Chain;
 use super::files::line_endings;
 use super::log::Log;
+use super::parallel;
 use super::phases::{self, States, Steps};
 use super::record::{Issued, Sealed};
 use super::tree::{Entry, Tree};
@@ -79,7 +80,7 @@ pub fn authorities(tree: &Tree) -> Authorities {
         }
         _ => None,
     };
-    tree.entries.iter().filter_map(ca).collect()
+    tree.in_clusters(&["ca"]).filter_map(ca).collect()
 }
 
 /// Computes what is current, and compares the tree with it. `known` are links that were seen to be good.
@@ -183,13 +184,11 @@ fn states(chain: &Chain, log: &Log, current: &mut Current, findings: &mut Vec<Fi
         _ => None,
     });
     let due: BTreeSet<_> = listed.chain(sealed).filter(|(name, _)| latest.epoch.clusters.contains_key(name)).collect();
-    let touching_void = |cluster: &ClusterName, keyset: Keyset| {
-        (0..log.records.len())
-            .filter(|index| !log.counts(*index))
-            .any(|index| log.records[index].record.phase.iter().any(|e| e.cluster == *cluster && e.keyset == keyset))
-    };
+    let void = (0..log.records.len()).filter(|index| !log.counts(*index));
+    let void = void.flat_map(|index| &log.records[index].record.phase);
+    let touched_by_void: BTreeSet<(&ClusterName, Keyset)> = void.map(|e| (&e.cluster, e.keyset)).collect();
     for (cluster, keyset) in due {
-        if touching_void(&cluster, keyset) {
+        if touched_by_void.contains(&(&cluster, keyset)) {
             continue;
         }
         let empty = States::new();
@@ -211,7 +210,7 @@ fn states(chain: &Chain, log: &Log, current: &mut Current, findings: &mut Vec<Fi
 
 /// CA certificates and service-account keys are exactly those that the epoch lists.
 fn authorities_match(tree: &Tree, epoch: &super::Epoch, findings: &mut Vec<Finding>) {
-    for (path, entry) in &tree.entries {
+    for (path, entry) in tree.in_clusters(&["ca", "sa"]) {
         let Entry::File { bytes, .. } = entry else { continue };
         let (cluster, keyset, generation) = match Place::parse(path) {
             Ok(Place::Ca(cluster, keyset, generation)) => (cluster, keyset, generation),
@@ -283,43 +282,51 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn files(&self, current: &mut Current, findings: &mut Vec<Finding>) {
         let mut configs = BTreeMap::new();
-        for (path, entry) in &self.tree.entries {
-            let (Ok(place), Entry::File { bytes, .. }) = (Place::parse(path), entry) else { continue };
+        let entries: Vec<_> = self.tree.entries.iter().collect();
+        let read = parallel::map(&entries, |(path, entry)| {
+            let (Ok(place), Entry::File { bytes, .. }) = (Place::parse(path), entry) else { return None };
+            let content = match place {
+                Place::NodeCert(..) | Place::PersonCert(..) => {
+                    let facts = pki::parse_pem(bytes, "CERTIFICATE").and_then(|der| pki::Facts::read(&der));
+                    Content::Leaf(facts.map(Box::new))
+                }
+                Place::Sealed(..) => Content::Sealed(Digest::of(bytes), openpgp::read_envelope(bytes)),
+                _ => Content::Other,
+            };
+            Some((place, content))
+        });
+        for ((path, entry), read) in entries.into_iter().zip(read) {
+            let (Some((place, content)), Entry::File { bytes, .. }) = (read, entry) else { continue };
             let Some(cluster) = place.cluster() else { continue };
             let Some(listed) = self.epoch.clusters.get(cluster) else {
                 let why = format!("the latest epoch lists no cluster {cluster}");
                 findings.push(Finding::new(Code::UnexpectedPath, why).at(path));
                 continue;
             };
-            match &place {
-                Place::Config(cluster) => {
+            match (&place, content) {
+                (Place::Config(cluster), _) => {
                     self.vouched(&place, path, bytes, Digest::of(bytes), current, findings);
                     if let Some(config) = self.config(path, bytes, &listed.api, findings) {
                         configs.insert(cluster.clone(), config);
                     }
                 }
-                Place::Sealed(..) => {
-                    if self.vouched(&place, path, bytes, Digest::of(bytes), current, findings)
+                (_, Content::Sealed(sha256, envelope)) => {
+                    if self.vouched(&place, path, bytes, sha256, current, findings)
                         && let Some(Vouched { vouch: Vouch::Sealed(entry), .. }) = current.paths.get(&place)
                     {
-                        findings.extend(self.container(path, bytes, entry));
+                        findings.extend(container(path, envelope, entry));
                     }
                 }
-                Place::NodeCert(..) | Place::PersonCert(..) => {
-                    let facts = pki::parse_pem(bytes, "CERTIFICATE").and_then(|der| pki::Facts::read(&der));
-                    match facts {
-                        Ok(facts) => {
-                            if self.vouched(&place, path, bytes, facts.sha256, current, findings) {
-                                current.leaves.insert(place, facts);
-                            }
-                        }
-                        Err(error) => {
-                            findings.push(Finding::new(Code::CertFormat, error.to_string()).at(path));
-                            findings.extend(crlf(bytes, path));
-                        }
+                (_, Content::Leaf(Ok(facts))) => {
+                    if self.vouched(&place, path, bytes, facts.sha256, current, findings) {
+                        current.leaves.insert(place, *facts);
                     }
                 }
-                _ => {}
+                (_, Content::Leaf(Err(error))) => {
+                    findings.push(Finding::new(Code::CertFormat, error.to_string()).at(path));
+                    findings.extend(crlf(bytes, path));
+                }
+                (_, Content::Other) => {}
             }
         }
         current.configs = configs;
@@ -404,20 +411,31 @@ impl Walk<'_> {
         }
         Some(config)
     }
+}
 
-    /// The container has exactly the recorded recipients, in their order.
-    fn container(&self, path: &str, bytes: &[u8], entry: &Sealed) -> Option<Finding> {
-        let envelope = match openpgp::read_envelope(bytes) {
-            Ok(envelope) => envelope,
-            Err(fault) => return Some(Finding::new(fault.code(), fault.to_string()).at(path)),
-        };
-        let recorded: Vec<_> = entry.recipients.iter().map(|recipient| recipient.key.key_id()).collect();
-        (envelope.recipients != recorded).then(|| {
-            let ids = |ids: &[crate::model::KeyId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let why = format!("it is encrypted to {}, and recorded for {}", ids(&envelope.recipients), ids(&recorded));
-            Finding::new(Code::RecipientSet, why).at(path)
-        })
-    }
+/// The container has exactly the recorded recipients, in their order.
+fn container(
+    path: &str,
+    envelope: Result<openpgp::Envelope, openpgp::EnvelopeFault>,
+    entry: &Sealed,
+) -> Option<Finding> {
+    let envelope = match envelope {
+        Ok(envelope) => envelope,
+        Err(fault) => return Some(Finding::new(fault.code(), fault.to_string()).at(path)),
+    };
+    let recorded: Vec<_> = entry.recipients.iter().map(|recipient| recipient.key.key_id()).collect();
+    (envelope.recipients != recorded).then(|| {
+        let ids = |ids: &[crate::model::KeyId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let why = format!("it is encrypted to {}, and recorded for {}", ids(&envelope.recipients), ids(&recorded));
+        Finding::new(Code::RecipientSet, why).at(path)
+    })
+}
+
+/// What a file of a cluster holds, read by itself.
+enum Content {
+    Leaf(Result<Box<pki::Facts>, pki::PkiError>),
+    Sealed(Digest, Result<openpgp::Envelope, openpgp::EnvelopeFault>),
+    Other,
 }
 
 /// The person a certificate of this place belongs to.

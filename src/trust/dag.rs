@@ -130,7 +130,16 @@ impl Dag {
 
     /// Of these records, those that none of the others comes after.
     pub fn latest(&self, indices: &[usize]) -> Vec<usize> {
-        let last = |index: &usize| !indices.iter().any(|other| self.is_before(*index, *other));
-        indices.iter().copied().filter(last).collect()
+        // Each record comes after all it saw, so from the end on whoever is before nobody found so far is one of them:
+        // what is before a record that itself is not latest is before a latest one too.
+        let mut sorted = indices.to_vec();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let mut found: Vec<usize> = Vec::new();
+        for index in sorted {
+            if !found.iter().any(|later| *later == index || self.is_before(index, *later)) {
+                found.push(index);
+            }
+        }
+        indices.iter().copied().filter(|index| found.contains(index)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! What files say by themselves: where they may lie, line endings, secrets in the clear. The first gate of
 //! `verify`; looks at bytes and paths, at no statement.
 
+use super::parallel;
 use super::tree::{Entry, Tree};
 use crate::model::{Code, Digest, Finding, Level, Place, PlaceError, Remedy, displayed};
 use crate::{openpgp, pki};
@@ -14,7 +15,15 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     if tree.overflow || tree.entries.len() > MOST_FILES {
         findings.push(Finding::new(Code::Limit, format!("there are more than {MOST_FILES} files")));
     }
-    for (path, entry) in &tree.entries {
+    let entries: Vec<_> = tree.entries.iter().collect();
+    let looked = parallel::map(&entries, |(path, entry)| {
+        let secret = matches!(entry, Entry::File { bytes, .. } if holds_secret(bytes));
+        (Place::parse(path).err(), secret)
+    });
+    for ((path, entry), (misplaced, secret)) in entries.into_iter().zip(looked) {
+        if matches!(entry, Entry::File { .. }) && misplaced.is_none() && !secret {
+            continue;
+        }
         let shown = displayed(path);
         let mut fault = |code, why: String, fix: Option<Remedy>| {
             let finding = Finding::new(code, why).at(&shown);
@@ -23,7 +32,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 None => finding.fix(Remedy::GitStatus),
             });
         };
-        let bytes = match entry {
+        match entry {
             Entry::NotRegular(what) => {
                 fault(Code::NotRegular, format!("it is {what}; only regular files are read"), None);
                 continue;
@@ -32,17 +41,17 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                 fault(Code::Limit, format!("it has {size} bytes, more than such a file may have"), None);
                 continue;
             }
-            Entry::File { bytes, .. } => bytes,
-        };
-        match Place::parse(path) {
-            Ok(_) => {}
-            Err(PlaceError::Name) => fault(Code::BadName, "a name in this path is no name".to_owned(), None),
-            Err(PlaceError::Unexpected) => fault(Code::UnexpectedPath, "nothing lies here".to_owned(), None),
-            Err(PlaceError::Profile) => {
+            Entry::File { .. } => {}
+        }
+        match misplaced {
+            None => {}
+            Some(PlaceError::Name) => fault(Code::BadName, "a name in this path is no name".to_owned(), None),
+            Some(PlaceError::Unexpected) => fault(Code::UnexpectedPath, "nothing lies here".to_owned(), None),
+            Some(PlaceError::Profile) => {
                 fault(Code::BadProfile, "there is no such certificate profile here".to_owned(), None)
             }
         }
-        if holds_secret(bytes) {
+        if secret {
             let why = "a private key in the clear: take it out, and treat it as known to everyone who could read it";
             fault(Code::SecretMaterial, why.to_owned(), Some(Remedy::Run(format!("git rm --cached -- {shown}"))));
         }

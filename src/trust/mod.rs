@@ -13,6 +13,7 @@ pub mod exposure;
 mod files;
 pub mod log;
 pub mod owed;
+mod parallel;
 pub mod phases;
 pub mod range;
 pub mod record;

@@ -1,11 +1,11 @@
 //! What is owed though the tree is valid (FORMAT 10): expiry, silence, wrong recipients, certificates and
 //! secrets that outlived the trust in their owners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Authorities;
 use super::chain::Chain;
-use super::current::{Current, Vouch};
+use super::current::{Current, Vouch, Vouched};
 use super::epoch::{Cluster, Epoch, FormerReason};
 use super::log::Log;
 use super::record::{Issued, Recipient, Sealed};
@@ -41,11 +41,14 @@ impl Debts<'_> {
         let Some(latest) = self.chain.latest().map(|latest| &latest.epoch) else { return findings };
         self.times(latest, &mut findings);
         self.keys(latest, &mut findings);
+        let index = Index::of(self, latest);
+        let nothing = OfCluster::default();
         for (name, cluster) in latest.clusters.iter().filter(|(_, cluster)| !cluster.retired) {
-            self.expiring(name, cluster, &mut findings);
-            self.recipients(name, cluster, latest, &mut findings);
-            self.excess(name, cluster, latest, &mut findings);
-            self.exposed(name, cluster, latest, &mut findings);
+            let of = index.clusters.get(name).unwrap_or(&nothing);
+            self.expiring(name, cluster, of, &mut findings);
+            self.recipients(name, cluster, (of, latest), &mut findings);
+            self.excess(cluster, (of, latest), &mut findings);
+            self.exposed(name, cluster, (of, &index, latest), &mut findings);
         }
         if latest.threshold.trust == 1 {
             let why = "one signature is enough to change who is trusted: a single key controls everything";
@@ -102,7 +105,7 @@ impl Debts<'_> {
         states.iter().next().copied()
     }
 
-    fn expiring(&self, name: &ClusterName, cluster: &Cluster, findings: &mut Vec<Finding>) {
+    fn expiring(&self, name: &ClusterName, cluster: &Cluster, of: &OfCluster<'_>, findings: &mut Vec<Finding>) {
         let mut soon = |place: Place, end: Time, fix: Option<Remedy>| {
             if end > self.now.plus(SOON) {
                 return;
@@ -114,11 +117,9 @@ impl Debts<'_> {
                 None => finding,
             });
         };
-        for (place, facts) in &self.current.leaves {
-            if let Place::NodeCert(cluster, node, _) = place
-                && cluster == name
-            {
-                soon(place.clone(), facts.not_after, Some(Remedy::CertIssue(name.clone(), node.clone())));
+        for (place, not_after) in &of.leaves {
+            if let Place::NodeCert(_, node, _) = place {
+                soon((*place).clone(), *not_after, Some(Remedy::CertIssue(name.clone(), node.clone())));
             }
         }
         for keyset in cluster.keysets.keys().filter(|keyset| keyset.is_ca()) {
@@ -129,16 +130,6 @@ impl Debts<'_> {
                 }
             }
         }
-    }
-
-    /// Current sealed files of the cluster that somebody may still need.
-    fn sealed<'b>(&'b self, name: &'b ClusterName, cluster: &'b Cluster) -> impl Iterator<Item = (usize, &'b Sealed)> {
-        self.current.paths.values().filter_map(move |vouched| match &vouched.vouch {
-            Vouch::Sealed(entry) if entry.cluster == *name && self.in_use(name, cluster, &entry.name) => {
-                Some((vouched.record, entry))
-            }
-            _ => None,
-        })
     }
 
     /// Whether somebody may still need what lies there: a node's keys, or a generation that is listed and not
@@ -153,9 +144,16 @@ impl Debts<'_> {
         }
     }
 
-    fn recipients(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
+    /// Current sealed files of the cluster that somebody may still need, and who can open them.
+    fn recipients(
+        &self,
+        name: &ClusterName,
+        cluster: &Cluster,
+        (of, latest): (&OfCluster<'_>, &Epoch),
+        findings: &mut Vec<Finding>,
+    ) {
         let due = due_recipients(cluster, latest);
-        for (record, entry) in self.sealed(name, cluster) {
+        for (record, entry) in of.sealed.iter().filter(|(_, entry)| self.in_use(name, cluster, &entry.name)) {
             let at = |code, why: String, person: &PersonName| {
                 let finding = Finding::new(code, why).at(entry.place().to_string()).of(person);
                 finding.fix(Remedy::Reseal(Some(name.clone())))
@@ -172,7 +170,7 @@ impl Debts<'_> {
                 }),
             );
             if self.strict {
-                self.unconfirmed(record, entry, cluster, findings);
+                self.unconfirmed(*record, entry, cluster, findings);
             }
         }
     }
@@ -196,13 +194,13 @@ impl Debts<'_> {
     }
 
     /// Live certificates, replaced ones too, beyond what the epoch gives today.
-    fn excess(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
-        for (place, said) in &self.current.history {
-            let Place::PersonCert(at, person, _) = place else { continue };
+    fn excess(&self, cluster: &Cluster, (of, latest): (&OfCluster<'_>, &Epoch), findings: &mut Vec<Finding>) {
+        for (place, said) in &of.history {
+            let Place::PersonCert(_, person, _) = place else { continue };
             let live: Vec<&Issued> = said
                 .iter()
                 .filter_map(|vouched| match &vouched.vouch {
-                    Vouch::Issued(entry) if at == name && entry.not_after > self.now => Some(entry),
+                    Vouch::Issued(entry) if entry.not_after > self.now => Some(entry),
                     _ => None,
                 })
                 .collect();
@@ -232,11 +230,17 @@ impl Debts<'_> {
     }
 
     /// Secrets that somebody could open who should not, and that are still in use.
-    fn exposed(&self, name: &ClusterName, cluster: &Cluster, latest: &Epoch, findings: &mut Vec<Finding>) {
+    fn exposed(
+        &self,
+        name: &ClusterName,
+        cluster: &Cluster,
+        (of, index, latest): (&OfCluster<'_>, &Index<'_>, &Epoch),
+        findings: &mut Vec<Finding>,
+    ) {
         let mut seen = BTreeSet::new();
-        for (place, said) in &self.current.history {
-            let Place::Sealed(at, sealed) = place else { continue };
-            if at != name || !self.in_use(name, cluster, sealed) {
+        for (place, said) in &of.history {
+            let Place::Sealed(_, sealed) = place else { continue };
+            if !self.in_use(name, cluster, sealed) {
                 continue;
             }
             for entry in said.iter().filter_map(|vouched| match &vouched.vouch {
@@ -245,9 +249,9 @@ impl Debts<'_> {
             }) {
                 for recipient in &entry.recipients {
                     let outsider = !cluster.keyholders.contains(&recipient.person);
-                    let lost = outsider || self.is_compromised(recipient, latest);
+                    let lost = outsider || index.compromised.contains(&(&recipient.person, &recipient.key));
                     let fresh = lost && !self.is_waived(name, &recipient.person, latest);
-                    if fresh && seen.insert((place, &recipient.person)) {
+                    if fresh && seen.insert((*place, &recipient.person)) {
                         findings.push(exposure(place, &recipient.person));
                     }
                 }
@@ -266,24 +270,57 @@ impl Debts<'_> {
         })
     }
 
-    fn is_compromised(&self, recipient: &Recipient, latest: &Epoch) -> bool {
-        let revoked = self.log.counted().any(|(_, logged)| {
-            logged.record.revoke_key.iter().any(|entry| entry.person == recipient.person && entry.key == recipient.key)
-        });
-        let compromised = latest.former.iter().any(|former| {
-            former.reason == FormerReason::Compromised
-                && former.person == recipient.person
-                && self.chain.all().iter().any(|e| {
-                    let person = e.epoch.persons.get(&former.person);
-                    person.is_some_and(|p| p.cert == former.cert && p.encrypt.contains(&recipient.key))
-                })
-        });
-        revoked || compromised
-    }
-
     fn is_waived(&self, cluster: &ClusterName, person: &PersonName, latest: &Epoch) -> bool {
         let what = format!("exposure:{person}");
         latest.waived.iter().any(|waived| waived.cluster == *cluster && waived.what == what && waived.until > self.now)
+    }
+}
+
+/// What is said of one cluster, so that judging many clusters takes time in their number and not in its square.
+#[derive(Default)]
+struct OfCluster<'a> {
+    /// Current sealed files, with the index of their record.
+    sealed: Vec<(usize, &'a Sealed)>,
+    /// Current leaf certificates and their ends.
+    leaves: Vec<(&'a Place, Time)>,
+    /// Everything that records which count ever said, by path.
+    history: Vec<(&'a Place, &'a Vec<Vouched>)>,
+}
+
+/// What judging debts looks up again and again.
+#[derive(Default)]
+struct Index<'a> {
+    clusters: BTreeMap<&'a ClusterName, OfCluster<'a>>,
+    /// Keys that were revoked, or belong to certificates that were called compromised.
+    compromised: BTreeSet<(&'a PersonName, &'a Fingerprint)>,
+}
+
+impl<'a> Index<'a> {
+    fn of(debts: &Debts<'a>, latest: &'a Epoch) -> Self {
+        let mut index = Self::default();
+        for (place, vouched) in &debts.current.paths {
+            if let (Some(cluster), Vouch::Sealed(entry)) = (place.cluster(), &vouched.vouch) {
+                index.clusters.entry(cluster).or_default().sealed.push((vouched.record, entry));
+            }
+        }
+        for (place, facts) in &debts.current.leaves {
+            if let Some(cluster) = place.cluster() {
+                index.clusters.entry(cluster).or_default().leaves.push((place, facts.not_after));
+            }
+        }
+        for (place, said) in &debts.current.history {
+            if let Some(cluster) = place.cluster() {
+                index.clusters.entry(cluster).or_default().history.push((place, said));
+            }
+        }
+        let revoked = debts.log.counted().flat_map(|(_, logged)| &logged.record.revoke_key);
+        index.compromised.extend(revoked.map(|entry| (&entry.person, &entry.key)));
+        for former in latest.former.iter().filter(|former| former.reason == FormerReason::Compromised) {
+            let persons = debts.chain.all().iter().filter_map(|epoch| epoch.epoch.persons.get(&former.person));
+            let keys = persons.filter(|person| person.cert == former.cert).flat_map(|person| &person.encrypt);
+            index.compromised.extend(keys.map(|key| (&former.person, key)));
+        }
+        index
     }
 }
 

@@ -59,13 +59,13 @@ impl Index {
     /// Reads the requests of `tree`.
     pub fn read(tree: &Tree, chain: &Chain) -> Self {
         let mut signatures: BTreeMap<(ClusterName, String), (PersonName, String)> = BTreeMap::new();
-        for path in tree.entries.keys() {
+        for (path, _) in tree.in_clusters(&["requests"]) {
             if let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path) {
                 signatures.entry((cluster, h16)).or_insert((person, path.clone()));
             }
         }
         let mut index = Self::default();
-        for (path, entry) in &tree.entries {
+        for (path, entry) in tree.in_clusters(&["requests"]) {
             let (Ok(Place::Request(cluster, h16)), Entry::File { bytes, .. }) = (Place::parse(path), entry) else {
                 continue;
             };
@@ -320,7 +320,7 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             }
         }
     }
-    for path in tree.entries.keys() {
+    for (path, _) in tree.in_clusters(&["requests"]) {
         if let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path)
             && !wanted.contains(path)
         {

@@ -28,6 +28,18 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The entries below a folder, which ends with `/`: a look at a few of many files costs no more than these.
+    pub fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        let from = self.entries.range::<str, _>((std::ops::Bound::Included(folder), std::ops::Bound::Unbounded));
+        from.take_while(move |(path, _)| path.starts_with(folder))
+    }
+
+    /// The entries of all clusters that lie in one of these folders: `ca`, `requests`.
+    pub fn in_clusters<'a>(&'a self, folders: &'a [&'a str]) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        self.below("clusters/")
+            .filter(move |(path, _)| path.split('/').nth(2).is_some_and(|folder| folders.contains(&folder)))
+    }
+
     /// The bytes of the file at `path`, if a regular file within its size lies there.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         match self.entries.get(path) {

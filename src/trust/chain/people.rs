@@ -26,7 +26,7 @@ pub fn check(tree: &Tree, chain: &mut Chain, findings: &mut Vec<Finding>) {
             Err(fault) => findings.push(Finding::new(fault.code(), fault.to_string()).at(path).of(person)),
         };
     let today: BTreeSet<Digest> = pinned_now.values().map(|person| person.cert_sha256).collect();
-    for (path, entry) in &tree.entries {
+    for (path, entry) in tree.below("pubkeys/") {
         let (Entry::File { bytes, .. }, Ok(place)) = (entry, Place::parse(path)) else { continue };
         match place {
             Place::PublicKey(name) => match pinned_now.get(&name) {

@@ -11,7 +11,7 @@ use crate::trust::tree::{Entry, Tree};
 /// Judges the signatures of every epoch in `chain`; fills `signers` and `missing`.
 pub fn check(tree: &Tree, chain: &mut Chain, findings: &mut Vec<Finding>) {
     let mut files: BTreeMap<u32, Vec<(String, PersonName, bool)>> = BTreeMap::new();
-    for path in tree.entries.keys() {
+    for (path, _) in tree.below("trust/epoch/") {
         if let Ok(Place::EpochSignature { number, person, old }) = Place::parse(path) {
             files.entry(number).or_default().push((path.clone(), person, old));
         }
@@ -27,7 +27,8 @@ pub fn check(tree: &Tree, chain: &mut Chain, findings: &mut Vec<Finding>) {
         chain.epochs[index].missing = missing;
     }
     let orphans = files.into_iter().filter(|(number, _)| chain.get(*number).is_none()).flat_map(|(_, files)| files);
-    let broken = tree.entries.keys().filter(|path| matches!(Place::parse(path), Ok(Place::Epoch(_)))).count();
+    let broken =
+        tree.below("trust/epoch/").filter(|(path, _)| matches!(Place::parse(path), Ok(Place::Epoch(_)))).count();
     if broken == chain.epochs.len() {
         findings.extend(orphans.map(|(path, ..)| Finding::new(Code::UnexpectedPath, "it signs no epoch").at(path)));
     }

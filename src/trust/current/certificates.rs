@@ -7,16 +7,26 @@ use super::{Current, Links, Vouch, Vouched, Walk};
 use crate::model::{Code, Digest, Finding, Keyset, Place, Profile, SealedName};
 use crate::pki;
 use crate::trust::allowed::keyset_of;
+use crate::trust::parallel;
 use crate::trust::record::Issued;
 
 /// Judges every current leaf, the keys of CAs and bundles, and serial numbers.
 pub(super) fn check(walk: &Walk<'_>, current: &mut Current, findings: &mut Vec<Finding>) {
     let mut links = Links::new();
-    for (place, facts) in &current.leaves {
-        let Some(Vouched { vouch: Vouch::Issued(entry), .. }) = current.paths.get(place) else { continue };
-        if let Err((code, why)) = leaf(walk, place, facts, entry, &mut links) {
-            let finding = Finding::new(code, why).at(place.to_string());
-            findings.push(super::owner(place).map_or(finding.clone(), |person| finding.of(person)));
+    let entry_of = |place: &Place| match current.paths.get(place) {
+        Some(Vouched { vouch: Vouch::Issued(entry), .. }) => Some(entry),
+        _ => None,
+    };
+    let leaves: Vec<_> =
+        current.leaves.iter().filter_map(|(place, facts)| Some((place, facts, entry_of(place)?))).collect();
+    let judged = parallel::map(&leaves, |(place, facts, entry)| leaf(walk, place, facts, entry));
+    for ((place, facts, _), judged) in leaves.into_iter().zip(judged) {
+        match judged {
+            Ok(link) => links.extend(link),
+            Err((code, why)) => {
+                let finding = Finding::new(code, why).at(place.to_string());
+                findings.push(super::owner(place).map_or(finding.clone(), |person| finding.of(person)));
+            }
         }
         if let Place::NodeCert(cluster, node, profile) = place {
             let bundle = Place::Sealed(cluster.clone(), SealedName::Node(node.clone()));
@@ -39,19 +49,18 @@ fn leaf(
     place: &Place,
     facts: &pki::Facts,
     entry: &Issued,
-    links: &mut Links,
-) -> Result<(), (Code, String)> {
+) -> Result<Option<(Digest, Digest)>, (Code, String)> {
     let (cluster, owner, profile) = match place {
         Place::NodeCert(cluster, node, profile) => (cluster, node.as_str(), *profile),
         Place::PersonCert(cluster, person, profile) => (cluster, person.as_str(), *profile),
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
     if facts.subject != entry.subject {
         return Err((Code::BadSubject, format!("its subject is {}, and recorded {}", facts.subject, entry.subject)));
     }
     pki::check_leaf(facts, profile, owner)?;
     recorded(facts, entry).map_err(|what| (Code::LeafFacts, format!("its {what} is not the recorded one")))?;
-    issuer(walk, cluster, profile, facts, entry, links)
+    issuer(walk, cluster, profile, facts, entry)
 }
 
 fn recorded(facts: &pki::Facts, entry: &Issued) -> Result<(), &'static str> {
@@ -70,23 +79,21 @@ fn issuer(
     profile: Profile,
     facts: &pki::Facts,
     entry: &Issued,
-    links: &mut Links,
-) -> Result<(), (Code, String)> {
-    let Some(listed) = walk.epoch.clusters.get(cluster) else { return Ok(()) };
+) -> Result<Option<(Digest, Digest)>, (Code, String)> {
+    let Some(listed) = walk.epoch.clusters.get(cluster) else { return Ok(None) };
     let keyset = keyset_of(listed, profile);
     if listed.authority(&entry.issuer).is_none_or(|(found, _)| found != keyset) {
         return Err((Code::UnknownIssuer, format!("the latest epoch lists no {keyset} CA {}", entry.issuer.h16())));
     }
-    let Some(ca) = walk.authorities.get(&entry.issuer) else { return Ok(()) }; // the CA's file is at fault itself
+    let Some(ca) = walk.authorities.get(&entry.issuer) else { return Ok(None) }; // the CA's file is at fault itself
     let link = (facts.sha256, ca.sha256);
     if !walk.known.contains(&link) {
         pki::check_issued_by(facts, ca).map_err(|why| (Code::BadChain, why))?;
     }
-    links.insert(link);
     if facts.not_after > ca.not_after {
         return Err((Code::Lifetime, "it outlives its CA".to_owned()));
     }
-    Ok(())
+    Ok(Some(link))
 }
 
 /// No CA gives one serial number to two certificates.

@@ -7,23 +7,26 @@ use super::Logged;
 use crate::model::{Code, Digest, Finding, PersonName, Place, Remedy};
 use crate::openpgp::{Kind, Signature, SignatureFault};
 use crate::trust::chain::Chain;
+use crate::trust::parallel;
 use crate::trust::record::Record;
 use crate::trust::tree::{Entry, Tree};
 
 /// Where the signatures of hash-named statements lie, by folder and h16.
 type Signatures = BTreeMap<String, Vec<(PersonName, String)>>;
 
+const LOG: &str = "trust/log/";
+
 /// Reads all records. Returns those that are whole, and whether any is not.
 pub fn records(tree: &Tree, chain: &Chain, findings: &mut Vec<Finding>) -> (Vec<Logged>, bool) {
     let mut signatures = Signatures::new();
-    for path in tree.entries.keys() {
+    for (path, _) in tree.below(LOG) {
         if let Ok(Place::RecordSignature { month, h16, person }) = Place::parse(path) {
             signatures.entry(format!("{month}/{h16}")).or_default().push((person, path.clone()));
         }
     }
-    let mut records = Vec::new();
+    let mut signed = Vec::new();
     let mut unread = false;
-    for (path, entry) in &tree.entries {
+    for (path, entry) in tree.below(LOG) {
         let Ok(Place::Record { month, h16 }) = Place::parse(path) else { continue };
         let found = signatures.remove(&format!("{month}/{h16}")).unwrap_or_default();
         let Entry::File { bytes, .. } = entry else {
@@ -42,7 +45,12 @@ pub fn records(tree: &Tree, chain: &Chain, findings: &mut Vec<Finding>) -> (Vec<
             let why = "a record has one signature, its actor's";
             findings.push(Finding::new(Code::UnexpectedPath, why).at(extra));
         }
-        match one(tree, chain, path, bytes, first) {
+        signed.push((path, bytes, first.clone()));
+    }
+    let mut records = Vec::new();
+    let read = parallel::map(&signed, |(path, bytes, first)| one(tree, chain, path, bytes, first));
+    for ((path, ..), read) in signed.into_iter().zip(read) {
+        match read {
             Ok(logged) => records.push(logged),
             Err(faults) => {
                 unread = true;
