@@ -12,7 +12,7 @@ use super::dag::{Dag, Set};
 use super::record::Record;
 use super::tree::Tree;
 use crate::model::{Code, Digest, Finding, Fingerprint, PersonName, Remedy};
-use crate::openpgp::{Signature, SignatureFault};
+use crate::openpgp::SignatureFault;
 
 pub(in crate::trust) use read::verify;
 pub use standing::Reason;
@@ -30,8 +30,6 @@ pub struct Logged {
     /// What verifying its signature said, by the hash of the certificate bytes that were used: epochs may pin
     /// different bytes for one key, with another life.
     pub verified: BTreeMap<Digest, Result<(), SignatureFault>>,
-    /// The signature.
-    pub signature: Signature,
 }
 
 /// All records of a tree, each after those it saw.

@@ -129,7 +129,7 @@ fn one(
         vec![if fault.code == Code::NewerFormat { finding.fix(Remedy::Upgrade) } else { finding }]
     })?;
     check_context(chain, &record, person, &month).map_err(|(code, why)| vec![at(code, why)])?;
-    Ok(Logged { record, sha256, path: path.to_owned(), key: signature.issuer().clone(), verified, signature })
+    Ok(Logged { record, sha256, path: path.to_owned(), key: signature.issuer().clone(), verified })
 }
 
 /// Name, repository and epoch fit.
