@@ -338,7 +338,7 @@ fn the_hook_refuses_a_private_key_and_nothing_else() {
     };
     let write = |path: &str, text: &str| std::fs::write(ground.repo().join(path), text).unwrap();
     write("notes.md", "prose");
-    write("key.txt", "-----BEGIN PRIVATE KEY-----\nAAAA\n");
+    write("key.txt", &format!("-----BEGIN PRIVATE KEY-----\n{}\n", "A".repeat(64)));
     ground.git("add -A");
     let refused = commit(&[]);
     let said = String::from_utf8_lossy(&[refused.stdout, refused.stderr].concat()).into_owned();

@@ -151,7 +151,8 @@ fn what_nobody_vouches_for_is_said_loudly() {
         assert_eq!(risks.collect::<Vec<_>>(), ["git", "ci", "reviewers", "code", "template"]);
         assert_eq!(report["data"]["other_files"], 1);
     }
-    std::fs::write(ground.repo().join("notes.md"), "-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+    std::fs::write(ground.repo().join("notes.md"), format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n", "A".repeat(64)))
+        .unwrap();
     assert_eq!(grave(&review(&ground, "", 3)), ["secret-material"]);
 }
 

@@ -144,7 +144,7 @@ fn a_draft_at_the_base_may_be_drafted_anew() {
 fn a_private_key_in_history_is_found_where_it_was_taken_out_again() {
     let ground = with_cluster();
     let files: [(&str, Vec<u8>); 3] = [
-        ("notes.txt", b"x\n-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n".to_vec()),
+        ("notes.txt", format!("x\n-----BEGIN EC PRIVATE KEY-----\n{}\n", "A".repeat(64)).into_bytes()),
         ("deploy/alice.key", std::fs::read(&ground.person("alice").key).unwrap()),
         ("deploy/ca.der", {
             let opened = ground.run("alice", "open -c prod ca.kubernetes --yes").ends(0).out;
@@ -178,7 +178,8 @@ fn staged_private_keys_are_refused_wherever_they_lie() {
     let ground = with_cluster();
     let alice = seat(&ground, "alice");
     alice.run("verify --staged").ends(0);
-    std::fs::write(ground.repo().join("README.md"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    std::fs::write(ground.repo().join("README.md"), format!("-----BEGIN PRIVATE KEY-----\n{}\n", "A".repeat(64)))
+        .unwrap();
     alice.run("verify --staged").ends(0);
     ground.git("add README.md");
     alice.run("verify --staged").ends(3).says("README.md").says("git rm --cached -- README.md");

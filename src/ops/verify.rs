@@ -129,7 +129,7 @@ fn search_history(session: &mut Session) -> Result<Vec<Finding>, Failure> {
     let history = History::open(&session.settings.dir)?;
     let mut findings = Vec::new();
     let mut look = |blob: &Blob<'_>| {
-        if trust::holds_secret(blob.bytes) {
+        if trust::holds_whole_secret(blob.bytes) {
             let commit = &blob.commit[..12];
             let why =
                 format!("commit {commit} has a private key in the clear here: whoever has this history has the key");
@@ -167,7 +167,8 @@ pub fn staged(session: &Session) -> Result<(Staged, Vec<Finding>), Failure> {
         let shown = displayed(path);
         let why = "a private key in the clear is staged: once committed, it stays in history";
         let unstage = Remedy::Run(format!("git rm --cached -- {shown}"));
-        trust::holds_secret(bytes).then(|| Finding::new(Code::SecretMaterial, why).at(shown.as_str()).fix(unstage))
+        trust::holds_whole_secret(bytes)
+            .then(|| Finding::new(Code::SecretMaterial, why).at(shown.as_str()).fix(unstage))
     };
     Ok((Staged { staged: files.len() }, files.iter().filter_map(secret).collect()))
 }

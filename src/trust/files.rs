@@ -64,6 +64,56 @@ pub fn holds_secret(bytes: &[u8]) -> bool {
     openpgp::holds_secret_key(bytes) || pki::holds_private_key(bytes)
 }
 
+/// As `holds_secret`, for files outside the managed trees and in history: there a page or a test may quote the line with
+/// which a key begins, so a block counts only with a body behind that line.
+pub fn holds_whole_secret(bytes: &[u8]) -> bool {
+    if !holds_secret(bytes) {
+        return false;
+    }
+    let mut quoted = bytes.to_vec();
+    let mut at = 0;
+    while let Some(found) = find(&bytes[at..], BEGIN) {
+        let start = at + found;
+        at = start + BEGIN.len();
+        let Some(end) = find(&bytes[at..bytes.len().min(at + 80)], b"-----") else { continue };
+        let label = &bytes[at..at + end];
+        let is_key =
+            [&b"PRIVATE KEY"[..], b"SECRET KEY", b"SYMMETRIC KEY"].iter().any(|key| find(label, key).is_some());
+        if is_key && has_body(&bytes[at + end + 5..]) {
+            return true;
+        }
+        if is_key {
+            quoted[start..at].fill(b'.');
+        }
+    }
+    // Keys in other forms stay what they are: DER, binary packets, base64 of a block.
+    holds_secret(&quoted)
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+/// The shortest key in base64 is one of Ed25519 in PKCS#8: 64 digits.
+const SHORTEST_BODY: usize = 60;
+
+/// Whether base64 follows, as long as a key: on lines that may be indented, or behind `\n` as JSON writes lines; armor
+/// headers are left out.
+fn has_body(after: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(&after[..after.len().min(4096)]).replace("\\n", "\n").replace("\\r", "");
+    let mut digits = 0;
+    for line in text.lines().map(str::trim).filter(|line| !line.contains(": ")) {
+        let base64 = line.chars().take_while(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).count();
+        digits += base64;
+        if base64 < line.len() {
+            break;
+        }
+    }
+    digits >= SHORTEST_BODY
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
 fn as_lf(bytes: &[u8]) -> Option<Vec<u8>> {
     if !bytes.windows(2).any(|pair| pair == b"\r\n") {
         return None;
@@ -91,4 +141,34 @@ pub fn line_endings(bytes: &[u8], expected: &Digest, path: &str) -> Option<Findi
 /// A note that `bytes` would fit the name `h16` with LF.
 pub fn line_endings_by_name(bytes: &[u8], h16: &str, path: &str) -> Option<Finding> {
     as_lf(bytes).filter(|text| Digest::of(text).h16() == h16).map(|_| note(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_line_is_no_key_and_a_body_makes_one() {
+        let body = "A".repeat(64);
+        for text in [
+            format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"),
+            format!("key: |\n    -----BEGIN EC PRIVATE KEY-----\n    {body}\n    -----END EC PRIVATE KEY-----\n"),
+            format!("{{\"key\": \"-----BEGIN RSA PRIVATE KEY-----\\n{body}\\n-----END RSA PRIVATE KEY-----\\n\"}}"),
+            format!("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{body}\n"),
+            format!(
+                "-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: x\n\n{body}\n-----END PGP PRIVATE KEY BLOCK-----\n"
+            ),
+            format!("text\n-----BEGIN OPENSSH PRIVATE KEY-----\r\n{body}\r\n"),
+        ] {
+            assert!(holds_whole_secret(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "a line `-----BEGIN PRIVATE KEY-----` of prose, and more words than a key has digits, so many of them",
+            "-----BEGIN PRIVATE KEY-----\n\u{2026}\n-----END PRIVATE KEY-----\n",
+            "b\"-----BEGIN EC PRIVATE KEY-----\\nAAAA\\n-----END EC PRIVATE KEY-----\\n\".to_vec()",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n",
+        ] {
+            assert!(!holds_whole_secret(text.as_bytes()), "{text}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 pub use allowed::{GRACE, keyset_of};
 pub use canonical::StatementFault;
 pub use epoch::{Closes, Cluster, Epoch, Former, FormerReason, Person, Policy, Thresholds, TrustRole, Waived};
-pub use files::{check as check_files, holds_secret};
+pub use files::{check as check_files, holds_secret, holds_whole_secret};
 pub use record::Record;
 pub use request::Request;
 pub use tree::{Entry, Tree};

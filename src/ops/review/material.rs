@@ -162,7 +162,7 @@ impl Material {
             removed: after.is_none(),
             executable: after.is_some_and(|version| version.is_executable()),
             is_link: after.is_some_and(|version| version.is_link()),
-            secret: bytes.is_some_and(|bytes| crate::trust::holds_secret(&bytes)),
+            secret: bytes.is_some_and(|bytes| crate::trust::holds_whole_secret(&bytes)),
             path,
         });
         Ok(())
@@ -201,7 +201,7 @@ impl Material {
                 removed: edited.removed,
                 executable: edited.executable,
                 is_link: edited.is_link,
-                secret: bytes.is_some_and(|bytes| crate::trust::holds_secret(&bytes)),
+                secret: bytes.is_some_and(|bytes| crate::trust::holds_whole_secret(&bytes)),
             });
         }
         Ok(Self {
