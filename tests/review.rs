@@ -285,6 +285,31 @@ fn other_forms_have_the_same_findings() {
 }
 
 #[test]
-fn names_are_names_where_no_person_can_be_known() {
-    assert!(PersonName::parse("UNKNOWN-0").is_err() && ClusterName::parse("prod").is_ok());
+fn a_draft_gives_a_strangers_key_no_name() {
+    let mut ground = founded();
+    // Mallory drafts an epoch in which a key of hers is bob's, and seals a copy of a node's bundle to it.
+    newcomer(&mut ground, "mallory");
+    let theirs = ground.person("mallory").certificate.clone();
+    let listed = ground.person("mallory").listed(ground.now);
+    let key = listed.encrypt[0].clone();
+    ground.people.retain(|one| one.name.as_str() != "bob");
+    ground.people.iter_mut().for_each(|one| {
+        if one.name.as_str() == "mallory" {
+            one.name = PersonName::parse("bob").unwrap();
+        }
+    });
+    ground.epoch(&[], |epoch| {
+        epoch.persons.insert(PersonName::parse("bob").unwrap(), listed);
+        let prod = ClusterName::parse("prod").unwrap();
+        epoch.clusters.get_mut(&prod).unwrap().keyholders.insert(PersonName::parse("bob").unwrap());
+    });
+    let plaintext = kluis::secret::Secret::new(b"x".to_vec());
+    let sealed = kluis::openpgp::encrypt(&plaintext, &[(&theirs, &key)]).unwrap();
+    std::fs::write(ground.repo().join("clusters/prod/sealed/node.w-1.asc"), sealed).unwrap();
+    commit(&ground, "mallory");
+    let report = review(&ground, "base..HEAD", 3);
+    let access = report["data"]["access"].as_object().unwrap();
+    let unknown = format!("UNKNOWN-{}", key.key_id());
+    assert!(access.contains_key(&unknown) && !access.contains_key("bob"), "{access:#?}");
+    assert_eq!(report["data"]["secrets"][0]["recorded"], false);
 }

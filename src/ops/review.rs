@@ -118,7 +118,7 @@ pub fn review(session: &mut Session, asked: &Asked, full: bool) -> Result<(Revie
     let new: BTreeSet<&String> = material.changed.iter().filter(|path| is_record(path)).collect();
     let (loaded, _) = log::load(&material.after, &after);
     let vouched: Vec<Sealed> = loaded.records.iter().flat_map(|logged| logged.record.sealed.clone()).collect();
-    let names = Names::of(before.all().iter().chain(after.all()).map(|epoch| &epoch.epoch));
+    let names = names(&before, &after);
     let secrets = secrets::changes(&material, &names, &vouched);
     let (not_vouched, other_files) = elsewhere::not_vouched(&material);
     let mut trust = statements::trust(&material, &before, &after);
@@ -154,6 +154,19 @@ pub fn review(session: &mut Session, asked: &Asked, full: bool) -> Result<(Revie
     findings.sort_by(|a, b| (a.level, &a.path, a.code, &a.why).cmp(&(b.level, &b.path, b.code, &b.why)));
     findings.dedup();
     Ok((review, findings))
+}
+
+/// Whose keys are whose.
+///
+/// Attack: a pull request brings a draft in which a stranger's key stands under a colleague's name, and a file that is
+/// sealed to it: the review would say that the colleague can open it. So only epochs that have their signatures name
+/// keys, and what the base says of a key wins over what the head says.
+fn names(before: &chain::Chain, after: &chain::Chain) -> Names {
+    let signed = |chain: &chain::Chain| chain.latest().map_or(0, |latest| latest.epoch.number);
+    let (old, new) = (signed(before), signed(after));
+    let new = after.all().iter().filter(|epoch| epoch.epoch.number <= new);
+    let old = before.all().iter().filter(|epoch| epoch.epoch.number <= old);
+    Names::of(new.chain(old).map(|epoch| &epoch.epoch))
 }
 
 fn is_record(path: &str) -> bool {
@@ -270,6 +283,9 @@ fn said(review: &Review, material: &Material) -> Vec<Finding> {
         finding = person.map_or(finding.clone(), |person| finding.of(person));
         findings.push(fix.map_or(finding.clone(), |fix| finding.fix(fix)));
     };
+    if material.overflow {
+        say(Code::Limit, "more files differ than a review looks at: not all was judged".to_owned(), None, None, None);
+    }
     for file in material.elsewhere.iter().filter(|file| file.secret) {
         let (path, why) = (displayed(&file.path), "a private key in the clear: once merged, it stays in history");
         let fix = Remedy::Run(format!("git rm --cached -- {path}"));
