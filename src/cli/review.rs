@@ -167,15 +167,15 @@ impl Page {
         let from = trust.from.map_or("nothing".to_owned(), |from| format!("epoch {from}"));
         let state = if trust.draft { "DRAFT, lacks signatures" } else { "has its signatures" };
         writeln!(out, "\nTrust  {from} -> epoch {}: {state}", trust.to)?;
-        writeln!(out, "  why     {}", displayed(&trust.reason))?;
+        wrapped(out, 2, &format!("why     {}", trust.reason))?;
         if !trust.changes.is_empty() {
             change::write(out, &trust.changes)?;
         }
         writeln!(out, "  signed  {}", names(&trust.signed))?;
-        trust.missing.iter().try_for_each(|missing| writeln!(out, "  MISSING {missing}"))?;
+        trust.missing.iter().try_for_each(|missing| wrapped(out, 2, &format!("MISSING {missing}")))?;
         if !trust.not_closed.is_empty() {
             writeln!(out, "  does not close these records, which count on only if it allows them:")?;
-            writeln!(out, "          {}", trust.not_closed.join(" "))?;
+            wrapped(out, 10, &trust.not_closed.join(" "))?;
         }
         Ok(())
     }
@@ -188,10 +188,10 @@ impl Page {
         let width = self.review.access.keys().map(String::len).max().unwrap_or(0);
         for (label, Access { gains, loses }) in &self.review.access {
             if !gains.is_empty() {
-                writeln!(out, "  + {label:width$}  gains  {}", listed(gains))?;
+                wrapped(out, 2, &format!("+ {label:width$}  gains  {}", listed(gains)))?;
             }
             if !loses.is_empty() {
-                writeln!(out, "  - {label:width$}  loses  {}", listed(loses))?;
+                wrapped(out, 2, &format!("- {label:width$}  loses  {}", listed(loses)))?;
             }
         }
         Ok(())
@@ -204,7 +204,7 @@ impl Page {
         writeln!(out, "\nSealed files")?;
         for (group, before, after) in grouped(&self.review.secrets) {
             writeln!(out, "  {}  {}", group_name(&group), fate(group[0]))?;
-            writeln!(out, "      {before} -> {after}")?;
+            wrapped(out, 6, &format!("{before} -> {after}"))?;
             if !group[0].recorded {
                 writeln!(out, "      NO RECORD of this change vouches for it")?;
             }
@@ -219,7 +219,7 @@ impl Page {
                 writeln!(out, "\nInside OpenPGP certificates")?;
             }
             writeln!(out, "  {}", certificate.person)?;
-            certificate.changes.iter().try_for_each(|change| writeln!(out, "      {}", displayed(change)))?;
+            certificate.changes.iter().try_for_each(|change| wrapped(out, 6, change))?;
         }
         for (at, config) in review.configs.iter().enumerate() {
             if at == 0 {
@@ -227,7 +227,7 @@ impl Page {
             }
             let state = if config.recorded { "applied" } else { "NOT applied yet" };
             writeln!(out, "  {}  cluster.toml, {state}", config.cluster)?;
-            config.changes.iter().try_for_each(|change| writeln!(out, "      {}", displayed(change)))?;
+            config.changes.iter().try_for_each(|change| wrapped(out, 6, change))?;
         }
         for (at, record) in review.records.iter().enumerate() {
             if at == 0 {
@@ -236,7 +236,7 @@ impl Page {
             let reason = if record.reason.is_empty() { String::new() } else { format!(": {}", displayed(&record.reason)) };
             let (h16, actor, time) = (record.sha256.h16(), &record.actor, record.time);
             writeln!(out, "  {h16}  {actor}  {time}  {}{reason}", displayed(&record.command))?;
-            record.says.iter().try_for_each(|line| writeln!(out, "      {}", displayed(line)))?;
+            record.says.iter().try_for_each(|line| wrapped(out, 6, line))?;
         }
         self.write_issued(out)?;
         for (at, open) in review.exposed.iter().enumerate() {
@@ -262,7 +262,7 @@ impl Page {
             let mark = if one.break_glass { "BREAK-GLASS " } else { "" };
             writeln!(out, "  {}", one.path)?;
             let asked = one.request.map_or(String::new(), |request| format!(", asked in {}", request.h16()));
-            writeln!(out, "      {mark}{} until {}, by {}{asked}", displayed(&one.subject), one.not_after, one.by)?;
+            wrapped(out, 6, &format!("{mark}{} until {}, by {}{asked}", one.subject, one.not_after, one.by))?;
         }
         if issued.len() > SHOWN * 2 {
             writeln!(out, "  and {} more; -o json names them all", issued.len() - SHOWN * 2)?;
@@ -283,6 +283,26 @@ impl Page {
         };
         format!("{judged}, without any private key{known}")
     }
+}
+
+/// Columns of a terminal that nobody has made wider.
+const COLUMNS: usize = 80;
+
+/// Writes text at an indent, broken at spaces; a word that is longer than a line stays whole, so that it can be copied.
+fn wrapped(out: &mut dyn Write, indent: usize, text: &str) -> io::Result<()> {
+    let mut line = String::new();
+    for word in displayed(text).split(' ') {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            writeln!(out, "{:indent$}{line}", "")?;
+            line = format!("  {word}");
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    writeln!(out, "{:indent$}{line}", "")
 }
 
 /// Of lists that can be long, this many entries are written out.
@@ -410,6 +430,15 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_at_spaces_and_words_stay_whole() {
+        let mut out = Vec::new();
+        wrapped(&mut out, 6, &format!("{} {}", "word ".repeat(30).trim_end(), "x".repeat(90))).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 80 || line.trim() == "x".repeat(90)), "{text}");
+        assert_eq!(text.split_whitespace().count(), 31);
+    }
 
     #[test]
     fn what_fails_a_pipeline_is_a_level_or_a_code() {
