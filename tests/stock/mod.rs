@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 
+mod asks;
 mod story;
+pub use asks::*;
 pub use story::*;
 
 pub const REPO: &str = "3f6c000000000000000000000000000000000000000000000000000000000001";
