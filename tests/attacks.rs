@@ -1,6 +1,6 @@
 //! Attacks on the trust of a repository, each staged with stock gpg, openssl and git, and answered by the
-//! built binary with its exit code and finding code. The names are those of docs/SECURITY.md. Attacks on
-//! the machine of the person who runs kluis are in `machine.rs`, malformed files in `malformed.rs`.
+//! built binary with its exit code and finding code. The names are those of docs/SECURITY.md, whose tables say
+//! which test stages which attack.
 
 mod stock;
 

@@ -72,7 +72,8 @@ impl Stock {
 
     /// A certificate for the key of a CSR under `work`, and its entry, in answer to a request.
     pub fn grant(&self, name: &str, subject: &str, request: &str) -> String {
-        let path = format!("clusters/prod/certs/person/alice/{name}.crt");
+        let person = subject.rsplit("/CN=").next().unwrap();
+        let path = format!("clusters/prod/certs/person/{person}/{name}.crt");
         fs::write(self.work("leaf.ext"), LEAF_OF_PERSON).unwrap();
         let csr = self.make_csr(name, subject, "");
         let serial = format!("0x5{}", &sha256(&csr)[..31]);

@@ -14,9 +14,10 @@ use std::sync::OnceLock;
 use sha2::{Digest as _, Sha256};
 
 mod asks;
+mod leaving;
 mod story;
-pub use asks::*;
-pub use story::*;
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub use {asks::*, leaving::*, story::*};
 
 pub const REPO: &str = "3f6c000000000000000000000000000000000000000000000000000000000001";
 pub const PROD: &str = "c7a10000000000000000000000000001";
@@ -167,10 +168,16 @@ impl Stock {
 
     /// A key pair for signing and one for encrypting, without a passphrase.
     pub fn make_person(&mut self, name: &str) {
+        self.make_person_at(name, &self.now("now"), "2y");
+    }
+
+    /// The same, made at a time; the key for encrypting lives as long as said.
+    pub fn make_person_at(&mut self, name: &str, time: &str, life: &str) {
         let id = format!("{name} <{name}@example.org>");
-        run(self.gpg().args(["--passphrase", "", "--quick-gen-key", &id, "ed25519", "sign,cert", "2y"]));
+        let then = ["--faked-system-time".to_owned(), time.replace(['-', ':'], "").replace('Z', "!")];
+        run(self.gpg().args(&then).args(["--passphrase", "", "--quick-gen-key", &id, "ed25519", "sign,cert", "2y"]));
         let primary = self.fingerprints(name)[0].clone();
-        run(self.gpg().args(["--passphrase", "", "--quick-add-key", &primary, "cv25519", "encr", "2y"]));
+        run(self.gpg().args(&then).args(["--passphrase", "", "--quick-add-key", &primary, "cv25519", "encr", life]));
         let subkey = self.fingerprints(name)[1].clone();
         self.people.insert(name.to_owned(), Person { name: name.to_owned(), primary, subkey, key_role: "root" });
     }
