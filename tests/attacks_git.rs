@@ -1,5 +1,5 @@
 //! What git, or whoever runs the git host, does to a repository: rewritten history, merges, odd checkouts and objects. What is
-//! harmless stays valid, and what is not is answered with its code (docs/SECURITY.md: T8, T9, T45, T68, T70).
+//! harmless stays valid, and what is not is answered with its code (docs/SECURITY.md: T7, T8, T9, T45, T68, T70).
 
 mod stock;
 
@@ -34,6 +34,17 @@ fn clone(stock: &Stock, options: &str) -> PathBuf {
     let clone = stock.work("clone");
     git_at(Path::new("/"), &format!("{options} {} {}", stock.repo().display(), clone.display()));
     clone
+}
+
+/// The host's own people have the same names, and their repository the same id; in itself all is well.
+#[test]
+fn t7_a_repository_of_the_host_s_own_is_not_the_pinned_one() {
+    let mut theirs = write();
+    theirs.verify().is_fine();
+    theirs.pin = Stock::valid().pin;
+    theirs.verify().is(4, "genesis-mismatch");
+    let (exit, said) = theirs.kluis("alice", &["trust", "set", "policy.max_quiet", "80d", "--yes"]);
+    assert!(exit == 4 && said.contains("genesis-mismatch"), "{exit} {said}");
 }
 
 #[test]

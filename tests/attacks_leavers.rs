@@ -22,11 +22,7 @@ fn t2_a_frozen_repository_is_noticed_once_its_window_has_passed() {
 #[test]
 fn t2_nothing_is_issued_in_an_expired_epoch_unless_the_decision_goes_on_record() {
     let mut stock = Stock::valid();
-    let config = "clusters/prod/cluster.toml";
-    let node = "\n[[node]]\nname = \"cp-1\"\nroles = [\"control-plane\", \"etcd\"]\naddresses = [\"10.0.0.11\"]\n";
-    stock.write(config, stock.text(config) + node);
-    let entry = format!("\n[[config]]\npath = \"{config}\"\nsha256 = \"{}\"\n", sha256(stock.read(config)));
-    let head = stock.add_record("alice", &entry);
+    let head = stock.add_record("alice", &stock.describe_node());
     let mut epoch = stock.second_epoch();
     (epoch.created, epoch.expires) = (stock.now("-20 minutes"), stock.now("-10 minutes"));
     epoch.closes = Some((vec![head.clone()], 3));

@@ -243,3 +243,43 @@ fn t78_a_hostile_path_is_one_escaped_line() {
     assert_eq!(output.status.code(), Some(3));
     assert!(!text.contains('\u{1b}') && !text.lines().any(|line| line.starts_with("error[fake]")), "{text}");
 }
+
+/// An issued certificate that openssl reads, and that a strict reader does not.
+#[test]
+fn t79_loose_der_odd_serials_and_endless_lives_are_refused_though_recorded() {
+    let path = "clusters/prod/certs/node/cp-1/apiserver.crt";
+    let stock = Stock::valid();
+    stock.make_leaf("odd", "prod-ca", "/CN=kube-apiserver", LEAF, 300);
+    let der = stock.der("odd");
+    // One zero more in the length of the whole.
+    let loose = [&[0x30, 0x83, 0][..], &der[2..]].concat();
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(loose);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    stock.write(path, format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")));
+    stock.verify().is(3, "cert-format");
+    for (serial, recorded, days, code) in [
+        ("-5", "05", 300, "cert-format"),
+        ("0", "01", 300, "cert-format"),
+        ("7", "07", 2_900_000, "lifetime"),
+        ("7", "08", 300, "leaf-facts"),
+    ] {
+        let stock = Stock::valid();
+        stock.make_leaf("odd", "prod-ca", "/CN=kube-apiserver", LEAF, 300);
+        stock.openssl(&format!(
+            "x509 -req -in odd.csr -CA prod-ca.crt -CAkey prod-ca.key -set_serial {serial} -days {days} -extfile leaf.ext -out odd.crt"
+        ));
+        stock.write(path, fs::read(stock.work("odd.crt")).unwrap());
+        let entry = issued(&stock, path, "odd", "prod-ca", "CN=kube-apiserver");
+        let (before, after) = entry.split_once("serial = \"").unwrap();
+        let (_, after) = after.split_once('"').unwrap();
+        let entry = format!("{before}serial = \"{recorded}\"{after}");
+        // Its key is in the node's bundle, as it should be.
+        let plain = stock.plaintext(PROD, "node.cp-1", "apiserver", "odd");
+        let sealed = "clusters/prod/sealed/node.cp-1.asc";
+        let bundle = seal(&stock, sealed, &plain, ("apiserver", &stock.spki("odd")), BOTH, 2);
+        stock.add_record("alice", &(bundle + &entry));
+        let verdict = stock.verify();
+        assert_eq!((verdict.exit, &verdict.codes[..]), (3, &[code.to_owned()][..]), "{serial}: {verdict:?}");
+    }
+}

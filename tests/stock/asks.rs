@@ -95,7 +95,10 @@ impl Stock {
         kluis.env("XDG_STATE_HOME", self.work("state")).env("GNUPGHOME", self.home()).stdin(Stdio::null());
         kluis.env("GIT_AUTHOR_NAME", "x").env("GIT_AUTHOR_EMAIL", "x@example.org");
         kluis.env("GIT_COMMITTER_NAME", "x").env("GIT_COMMITTER_EMAIL", "x@example.org");
-        kluis.arg("-C").arg(self.repo()).args(["--pin", self.pin.as_deref().unwrap(), "--as", who]).args(args);
+        if let Some(pin) = &self.pin {
+            kluis.args(["--pin", pin]);
+        }
+        kluis.arg("-C").arg(self.repo()).args(["--as", who]).args(args);
         let output = kluis.output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         (output.status.code().unwrap_or(-1), text)

@@ -57,6 +57,13 @@ impl Stock {
         stock
     }
 
+    /// Takes a record out, with its signature.
+    pub fn drop_record(&self, hash: &str) {
+        let (stem, actor) = self.records().into_iter().find(|(stem, _)| stem.ends_with(&hash[..16])).unwrap();
+        self.remove(&format!("{stem}.toml"));
+        self.remove(&format!("{stem}.{actor}.sig"));
+    }
+
     /// What git prints, run in this repository by somebody whom nobody knows.
     #[track_caller]
     pub fn git(&self, args: &str) -> String {

@@ -276,6 +276,14 @@ impl Stock {
         format!("kluis-pin:{REPO}:{epoch}:{}{heads}", sha256(self.read(&format!("trust/epoch/{epoch:04}.toml"))))
     }
 
+    /// Describes a control-plane node `cp-1` in prod; returns the entry that vouches for it.
+    pub fn describe_node(&self) -> String {
+        let path = "clusters/prod/cluster.toml";
+        let node = "\n[[node]]\nname = \"cp-1\"\nroles = [\"control-plane\", \"etcd\"]\naddresses = [\"10.0.0.11\"]\n";
+        self.write(path, self.text(path) + node);
+        format!("\n[[config]]\npath = \"{path}\"\nsha256 = \"{}\"\n", sha256(self.read(path)))
+    }
+
     /// A record of `actor` on top of the valid repository, with these entries.
     pub fn add_record(&self, actor: &str, entries: &str) -> String {
         self.record(actor, &(record_head(self, actor, 1, &[self.head()], &self.now("now")) + entries))
