@@ -29,6 +29,11 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     Sha256::digest(bytes.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A time at which gpg's clock stands still, as its `--faked-system-time` wants it.
+pub fn gpg_time(time: &str) -> String {
+    time.replace(['-', ':'], "").replace('Z', "!")
+}
+
 /// Runs a program that must succeed.
 pub fn run(command: &mut Command) -> Output {
     let output =
@@ -174,7 +179,7 @@ impl Stock {
     /// The same, made at a time; the key for encrypting lives as long as said.
     pub fn make_person_at(&mut self, name: &str, time: &str, life: &str) {
         let id = format!("{name} <{name}@example.org>");
-        let then = ["--faked-system-time".to_owned(), time.replace(['-', ':'], "").replace('Z', "!")];
+        let then = ["--faked-system-time".to_owned(), gpg_time(time)];
         run(self.gpg().args(&then).args(["--passphrase", "", "--quick-gen-key", &id, "ed25519", "sign,cert", "2y"]));
         let primary = self.fingerprints(name)[0].clone();
         run(self.gpg().args(&then).args(["--passphrase", "", "--quick-add-key", &primary, "cv25519", "encr", life]));
