@@ -203,6 +203,10 @@ fn t14_another_ca_certificate_is_refused() {
     let stock = Stock::valid();
     stock.write("clusters/prod/ca/kubernetes.g1.crt", stock.make_ca("evil", "kubernetes-ca-g1-prod"));
     stock.verify().is(3, "ca-hash");
+    let stock = Stock::valid();
+    stock.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out own.key");
+    stock.write("clusters/prod/sa/g1.pub", stock.openssl("pkey -in own.key -pubout").stdout);
+    stock.verify().is(3, "ca-hash");
 }
 
 #[test]
@@ -388,7 +392,7 @@ fn signed_with(options: &[&str]) -> Verdict {
 fn t41_weak_hashes_are_refused() {
     let record = "kind@kluis=record";
     signed_with(&["--digest-algo", "SHA512", "--sig-notation", record]).is_fine();
-    for weak in ["SHA1", "RIPEMD160"] {
+    for weak in ["SHA1", "RIPEMD160", "MD5"] {
         let options = ["--allow-weak-digest-algos", "--digest-algo", weak, "--sig-notation", record];
         signed_with(&options).is(3, "weak-hash");
     }
