@@ -122,6 +122,7 @@ fn a_revoked_key_signs_no_record_that_counts_in_any_cluster() {
     assert_eq!(ground.errors(), [""; 0]);
     ground.run("bob", "cert issue -c prod --node w-1 --yes").ends(3).says("was revoked");
     ground.run("bob", "doctor --confirm").ends(3).says("was revoked");
+    ground.run("alice", "person revoke-key bob --reason again --yes").ends(2).says("revoked already");
     // The next epoch that lists the key says that it is good again.
     ground.epoch(&["alice"], |_| {});
     ground.run("bob", "cert issue -c prod --node w-1 --yes").ends(0);

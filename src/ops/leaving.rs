@@ -111,6 +111,10 @@ pub fn revoke_key(
         epochs.any(|person| list(person).contains(&key))
     };
     let (signs, encrypts) = (listed(|person| &person.sign), listed(|person| &person.encrypt));
+    if repository.verified.log.suspended(name, latest.number).contains(&key) {
+        let what = format!("the key {key} of {name} is revoked already, until an epoch lists it again or drops it");
+        return Err(Failure::usage(what).help(Remedy::PersonUpdate(name.clone())));
+    }
     let mut actor = session.actor(&repository.verified)?;
     let suspended = repository.verified.log.suspended(&actor.name, latest.number);
     let person = latest.persons.get(&actor.name);
