@@ -58,6 +58,13 @@ fn t37_an_issuer_alone_makes_no_system_masters_certificate() {
     stock.sign_epoch(2, &["alice", "bob"]);
     let alone = record("alice", 2, &[stock.head()], &entry);
     stock.verify().is(3, "break-glass-threshold");
+    // Nor do they help themselves, nor does one other, by adopting it: that takes as many as break-glass.
+    let adopt = format!("\n[[adopt]]\nrecord = \"{alone}\"\n");
+    for adopter in ["alice", "bob"] {
+        let adopted = record(adopter, 2, std::slice::from_ref(&alone), &adopt);
+        stock.verify().is(3, "break-glass-threshold");
+        stock.drop_record(&adopted);
+    }
     // An approval that comes afterwards is none.
     record("bob", 2, &[alone], &format!("\n[[approve]]\nrequest = \"{hash}\"\n"));
     stock.verify().is(3, "break-glass-threshold");

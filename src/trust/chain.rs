@@ -7,6 +7,7 @@ mod signatures;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::epoch::{Epoch, FormerReason};
+use super::files::line_endings_of_statement;
 use super::tree::{Entry, Tree};
 use crate::model::{Code, Digest, Finding, Fingerprint, Keyset, PersonName, Place, Remedy};
 use crate::openpgp::Certificate;
@@ -133,6 +134,7 @@ pub fn read(tree: &Tree) -> (Chain, Vec<Finding>) {
                 let newer = fault.code == Code::NewerFormat;
                 let remedy = if newer { Remedy::Upgrade } else { Remedy::GitRestore(path.clone()) };
                 findings.push(Finding::new(fault.code, fault.why).at(path).fix(remedy));
+                findings.extend(line_endings_of_statement(bytes, path, |text| Epoch::parse(text).is_ok()));
                 break;
             }
         }

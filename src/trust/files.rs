@@ -138,6 +138,11 @@ pub fn line_endings(bytes: &[u8], expected: &Digest, path: &str) -> Option<Findi
     as_lf(bytes).filter(|text| Digest::of(text) == *expected).map(|_| note(path))
 }
 
+/// A note that a statement would be canonical with LF: `parses` says whether bytes are.
+pub fn line_endings_of_statement(bytes: &[u8], path: &str, parses: impl Fn(&[u8]) -> bool) -> Option<Finding> {
+    as_lf(bytes).filter(|text| parses(text)).map(|_| note(path))
+}
+
 /// A note that `bytes` would fit the name `h16` with LF.
 pub fn line_endings_by_name(bytes: &[u8], h16: &str, path: &str) -> Option<Finding> {
     as_lf(bytes).filter(|text| Digest::of(text).h16() == h16).map(|_| note(path))

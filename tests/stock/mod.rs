@@ -179,8 +179,10 @@ impl Stock {
     /// The same, made at a time; the key for encrypting lives as long as said.
     pub fn make_person_at(&mut self, name: &str, time: &str, life: &str) {
         let id = format!("{name} <{name}@example.org>");
+        // gpg lets seconds pass while it makes a key, and adds none to a primary that is younger than its clock.
+        let earlier = ["--faked-system-time".to_owned(), gpg_time(&self.now(&format!("{time} 2 minutes ago")))];
         let then = ["--faked-system-time".to_owned(), gpg_time(time)];
-        run(self.gpg().args(&then).args(["--passphrase", "", "--quick-gen-key", &id, "ed25519", "sign,cert", "2y"]));
+        run(self.gpg().args(&earlier).args(["--passphrase", "", "--quick-gen-key", &id, "ed25519", "sign,cert", "2y"]));
         let primary = self.fingerprints(name)[0].clone();
         run(self.gpg().args(&then).args(["--passphrase", "", "--quick-add-key", &primary, "cv25519", "encr", life]));
         let subkey = self.fingerprints(name)[1].clone();

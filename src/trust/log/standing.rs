@@ -178,30 +178,44 @@ fn adopt(log: &mut Log) {
     log.adopters = adopters;
 }
 
-/// Break-glass certificates: enough issuers before anything was issued, under the epoch that rules.
+/// Break-glass certificates: enough issuers before anything was issued, under the epoch that rules; or, of a record that
+/// is void, as many adopters.
+///
+/// Attack (T37): an issuer signs the record alone, and a second one that adopts it. So whether there are enough adopters
+/// is asked after the record was found void, and again whenever an adopter became void itself, until nothing changes:
+/// records only ever become void here, so it ends.
 fn break_glass(log: &mut Log, chain: &Chain, requests: &requests::Index) {
-    for index in 0..log.records.len() {
-        let issues = log.records[index].record.issued.iter().any(crate::trust::record::Issued::is_break_glass);
-        if !issues {
-            continue;
-        }
-        if log.void[index].is_none() {
-            let (kept, mut refused): (Vec<u32>, Vec<Reason>) = (Vec::new(), Vec::new());
-            let mut kept = kept;
-            for k in log.ruling[index].clone() {
-                match allowed::break_glass(log, chain, requests, index, k) {
-                    Ok(()) => kept.push(k),
-                    Err(reason) => refused.push(reason),
+    let issues = |log: &Log, index: &usize| {
+        log.records[*index].record.issued.iter().any(crate::trust::record::Issued::is_break_glass)
+    };
+    let glass: Vec<usize> = (0..log.records.len()).filter(|index| issues(log, index)).collect();
+    loop {
+        let mut changed = false;
+        for index in glass.iter().copied() {
+            if log.void[index].is_none() && !log.broken[index] {
+                let (mut kept, mut refused): (Vec<u32>, Vec<Reason>) = (Vec::new(), Vec::new());
+                for k in log.ruling[index].clone() {
+                    match allowed::break_glass(log, chain, requests, index, k) {
+                        Ok(()) => kept.push(k),
+                        Err(reason) => refused.push(reason),
+                    }
                 }
+                if kept.is_empty() {
+                    log.void[index] = refused.into_iter().next();
+                    changed |= log.void[index].is_some();
+                    // What it adopted is not vouched for any more.
+                    log.adopters.iter_mut().for_each(|adopters| adopters.retain(|by| *by != index));
+                }
+                log.ruling[index] = kept;
             }
-            if kept.is_empty() {
-                log.void[index] = refused.into_iter().next();
-                // What it adopted is not vouched for any more.
-                log.adopters.iter_mut().for_each(|adopters| adopters.retain(|by| *by != index));
+            let is_adopted = log.void[index].is_some() && !log.adopters[index].is_empty();
+            if is_adopted && !allowed::enough_adopters(log, chain, index) {
+                log.adopters[index].clear();
+                changed = true;
             }
-            log.ruling[index] = kept;
-        } else if !allowed::enough_adopters(log, chain, index) {
-            log.adopters[index].clear();
+        }
+        if !changed {
+            return;
         }
     }
 }
