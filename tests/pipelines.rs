@@ -218,7 +218,7 @@ fn gitlab_tells_good_from_bad() {
 fn fake(pipeline: &Pipeline, name: &str, answer: &Path, calls: &Path) {
     let script = format!(
         "#!/bin/bash\nargs=\"$*\"\nprintf '%s\\n' \"$args\" >> {calls}\n\
-         case \"$args\" in *PATCH*|*PUT*|*POST*|*--data*) ;; *--jq*) jq \"${{@: -1}}\" {answer} ;; *) cat {answer} ;; esac\n",
+         case \"$args\" in *PATCH*|*PUT*|*POST*|*--data*) ;; */user) echo '{{\"id\": 9}}' ;; *--jq*) jq \"${{@: -1}}\" {answer} ;; *) cat {answer} ;; esac\n",
         calls = calls.display(),
         answer = answer.display(),
     );
@@ -256,10 +256,16 @@ fn the_comment_is_made_once_and_then_updated(host: &'static str, program: &str, 
         }
         std::fs::read_to_string(&calls).unwrap()
     };
-    let other = r#"{"id": 1, "body": "hello", "user": {"login": "someone"}}"#;
+    let other = r#"{"id": 1, "body": "hello", "user": {"login": "someone", "id": 3}, "author": {"id": 3}}"#;
     let first = run(&format!("[{other}]"));
     assert!(first.contains(made) && !first.contains(updated), "{first}");
-    let mine = r#"{"id": 42, "body": "<!-- kluis review -->\nold", "user": {"login": "github-actions[bot]"}}"#;
+    // Whoever writes a comment that looks like ours could edit it afterwards, were it the one that is updated.
+    let forged = other.replace("hello", "<!-- kluis review -->\\nall is well");
+    let beside = run(&format!("[{forged}]"));
+    assert!(beside.contains(made) && !beside.contains(updated), "{beside}");
+    let bot = r#""user": {"login": "github-actions[bot]", "id": -2}, "author": {"id": 9}"#;
+    let mine = format!(r#"{{"id": 42, "body": "<!-- kluis review -->\nold", {bot}}}"#);
+    let other = forged;
     let second = run(&format!("[{other}, {mine}]"));
     assert!(second.contains(updated) && second.contains("42") && !second.contains(made), "{second}");
 }
@@ -350,10 +356,36 @@ fn the_hook_refuses_a_private_key_and_nothing_else() {
     write("other.md", "prose");
     ground.git("add other.md");
     assert!(commit(&[]).status.success());
-    // Somebody's own hook is never replaced.
+}
+
+#[test]
+fn somebodys_own_hook_is_refused_before_anything_is_written() {
     let mine = Ground::new(&["alice"], 1, 1);
-    std::fs::create_dir_all(mine.repo().join(".git/hooks")).unwrap();
-    std::fs::write(mine.repo().join(".git/hooks/pre-commit"), "#!/bin/sh\n").unwrap();
-    mine.run("alice", "init --hook").ends(3).says("kluis verify --staged");
+    let put = |dir: &Path| {
+        std::fs::create_dir_all(dir.join(".git/hooks")).unwrap();
+        std::fs::write(dir.join(".git/hooks/pre-commit"), "#!/bin/sh\n").unwrap();
+    };
+    put(&mine.repo());
+    let head = mine.git("rev-parse HEAD");
+    for words in ["init --hook", "init --hook --ci github --owners @a/b"] {
+        mine.run("alice", words).ends(3).says("kluis verify --staged");
+        assert_eq!((mine.git("rev-parse HEAD"), mine.git("status --porcelain")), (head.clone(), String::new()));
+    }
     assert_eq!(mine.read(".git/hooks/pre-commit"), "#!/bin/sh\n");
+    let empty = empty_repository(&mine);
+    put(&empty);
+    let alice = certificate_file(&mine, "alice");
+    let seat = seat(&mine, "alice").in_dir(&empty);
+    seat.refused(&format!("init --as alice --pgp {alice} --hook"), 3, &["is there already"]);
+    seat.run(&format!("init --as alice --pgp {alice} --ci gitlab")).ends(0);
+    assert!(empty.join("trust/epoch/0001.toml").exists() && empty.join(".gitlab/ci/kluis.yml").exists());
+}
+
+#[test]
+fn forgejo_gets_regular_expressions_of_whole_paths() {
+    let ground = Ground::new(&["alice"], 1, 1);
+    ground.run("alice", "init --ci forgejo --owners @example/platform").ends(0);
+    let text = ground.read("CODEOWNERS");
+    assert!(text.contains("\ntrust/.* @example/platform\n") && text.contains("\n[.]forgejo/.* @"), "{text}");
+    assert!(!text.contains("\n/"), "{text}");
 }

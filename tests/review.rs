@@ -37,6 +37,10 @@ fn grave(report: &Value) -> Vec<&str> {
     findings.filter(|finding| finding["level"] != "note").map(|finding| finding["code"].as_str().unwrap()).collect()
 }
 
+fn grave_of(report: &Value) -> Vec<String> {
+    grave(report).into_iter().map(str::to_owned).collect()
+}
+
 #[test]
 fn a_colleague_who_gains_access_is_shown_by_name_cluster_and_secret() {
     let ground = founded();
@@ -266,6 +270,29 @@ fn a_large_repository_is_judged_by_what_differs_and_says_so() {
     let grave = grave(&bad);
     assert!(grave.contains(&"ciphertext-hash") && grave.contains(&"removed-in-range"), "{bad:#}");
     assert_eq!(review(&ground, "work..bad --full", 3)["data"]["whole"], true);
+    // Files that say nothing of themselves: each must be what the epoch or a record of the change says.
+    let swapped = |path: &str, by: &str, code: &str| {
+        ground.git("checkout -q -f work");
+        ground.git("checkout -q -B swap");
+        std::fs::create_dir_all(ground.repo().join(path).parent().unwrap()).unwrap();
+        match by {
+            "" => std::fs::remove_file(ground.repo().join(path)).unwrap(),
+            by => drop(std::fs::copy(ground.repo().join(by), ground.repo().join(path)).unwrap()),
+        }
+        commit(&ground, "swap");
+        let report = review(&ground, "work..swap", 3);
+        assert!(grave_of(&report).contains(&code.to_owned()), "{path}: {report:#}");
+        assert!(!ground.run("alice", "review work..swap").out.contains("Nothing that kluis manages"), "{path}");
+    };
+    let leaf = "clusters/prod/certs/node/w-1/kubelet-client.crt";
+    let (ca, other) = ("clusters/prod/ca/kubernetes.g1.crt", "clusters/prod/ca/etcd.g1.crt");
+    swapped(ca, other, "ca-hash");
+    swapped(ca, "", "missing-file");
+    swapped("clusters/prod/sa/g1.pub", ca, "ca-hash");
+    swapped(leaf, other, "leaf-hash");
+    swapped(leaf, "", "missing-file");
+    swapped("clusters/prod/certs/node/w-9/kubelet-client.crt", leaf, "unlogged-cert");
+    swapped("clusters/prod/cluster.toml", "clusters/filler-1/cluster.toml", "config-hash");
 }
 
 #[test]
@@ -312,4 +339,28 @@ fn a_draft_gives_a_strangers_key_no_name() {
     let unknown = format!("UNKNOWN-{}", key.key_id());
     assert!(access.contains_key(&unknown) && !access.contains_key("bob"), "{access:#?}");
     assert_eq!(report["data"]["secrets"][0]["recorded"], false);
+}
+
+#[test]
+fn a_repository_that_is_founded_anew_names_nobody() {
+    let ground = founded();
+    let other = founded();
+    for folder in ["trust", "pubkeys", "clusters"] {
+        std::fs::remove_dir_all(ground.repo().join(folder)).unwrap();
+        let mut copy = std::process::Command::new("cp");
+        assert!(copy.arg("-r").arg(other.repo().join(folder)).arg(ground.repo()).status().unwrap().success());
+    }
+    commit(&ground, "anew");
+    // The same names, the same cluster, other keys: signed all over, by people whom the base does not know.
+    let report = review(&ground, "base..HEAD", 3);
+    assert!(grave(&report).contains(&"changed-in-range"), "{report:#}");
+    let gains: Vec<&String> = report["data"]["access"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, access)| !access["gains"].as_object().unwrap().is_empty())
+        .map(|(label, _)| label)
+        .collect();
+    assert!(!gains.is_empty() && gains.iter().all(|label| label.starts_with("UNKNOWN-")), "{gains:?}");
+    assert!(!report["data"]["others"].as_array().unwrap().is_empty(), "{report:#}");
 }

@@ -174,6 +174,19 @@ fn a_private_key_in_history_is_found_where_it_was_taken_out_again() {
 }
 
 #[test]
+fn a_private_key_that_only_a_tag_names_is_found() {
+    let ground = with_cluster();
+    let file = ground.dir.path().join("key");
+    std::fs::write(&file, format!("-----BEGIN PRIVATE KEY-----\n{}\n", "A".repeat(64))).unwrap();
+    let blob = ground.git(&format!("hash-object -w {}", file.display()));
+    verify_in(&ground, &ground.repo(), "--history").ends(0);
+    ground.git(&format!("tag key {}", blob.trim()));
+    let report = verify_in(&ground, &ground.repo(), "--history").ends(3).json();
+    assert_eq!(errors(&report), ["secret-material"], "{report:#}");
+    assert_eq!(report["findings"][1]["path"], "refs/tags/key");
+}
+
+#[test]
 fn staged_private_keys_are_refused_wherever_they_lie() {
     let ground = with_cluster();
     let alice = seat(&ground, "alice");

@@ -154,13 +154,14 @@ fn group_name(group: &[&SecretChange]) -> String {
 
 impl Page {
     fn is_empty(&self) -> bool {
-        let Review { trust, secrets, certificates, issued, records, configs, .. } = &self.review;
+        let Review { trust, secrets, certificates, issued, records, configs, others, .. } = &self.review;
         trust.is_none()
             && secrets.is_empty()
             && certificates.is_empty()
             && issued.is_empty()
             && records.is_empty()
             && configs.is_empty()
+            && others.is_empty()
     }
 
     fn write_trust(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -240,15 +241,13 @@ impl Page {
             record.says.iter().try_for_each(|line| wrapped(out, 6, line))?;
         }
         self.write_issued(out)?;
+        write_some(out, "Other files that kluis manages", &review.others)?;
         for (at, open) in review.exposed.iter().enumerate() {
             if at == 0 {
                 writeln!(out, "\nStill open to those who lose access; sealing again takes none of it back")?;
             }
             writeln!(out, "  {}: {} secrets in use, {} replaced", open.person, open.live.len(), open.rotated)?;
-            open.live.iter().take(SHOWN).try_for_each(|path| writeln!(out, "      {path}"))?;
-            if open.live.len() > SHOWN {
-                writeln!(out, "      and {} more; -o json names them all", open.live.len() - SHOWN)?;
-            }
+            write_paths(out, 6, &open.live)?;
         }
         Ok(())
     }
@@ -284,6 +283,24 @@ impl Page {
         };
         format!("{judged}, without any private key{known}")
     }
+}
+
+/// Writes paths, and how many there are more.
+fn write_paths(out: &mut dyn Write, indent: usize, paths: &[String]) -> io::Result<()> {
+    paths.iter().take(SHOWN).try_for_each(|path| writeln!(out, "{:indent$}{path}", ""))?;
+    match paths.len().checked_sub(SHOWN) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "{:indent$}and {more} more; -o json names them all", ""),
+    }
+}
+
+/// Writes paths below a title, if there are any.
+fn write_some(out: &mut dyn Write, title: &str, paths: &[String]) -> io::Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{title}")?;
+    write_paths(out, 2, paths)
 }
 
 /// Columns of a terminal that nobody has made wider.

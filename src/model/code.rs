@@ -188,6 +188,13 @@ impl Code {
     }
 }
 
+impl Code {
+    /// Whether it says that an epoch lacks signatures: of a draft, that is what it waits for.
+    pub fn is_missing_signature(self) -> bool {
+        matches!(self, Self::Threshold | Self::NewThreshold | Self::NewAdminMustSign)
+    }
+}
+
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())

@@ -49,6 +49,7 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given, wanted: &Wa
     }
     let tree = read_tree(work.root())?;
     check_empty(&tree)?;
+    let hook = equip::check_hook(&work, wanted)?;
     let mut pinning = Pinning::find(&session.settings, &work)?;
     let epoch = genesis(session, name, given);
     let bytes = epoch.write().into_bytes();
@@ -77,7 +78,6 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given, wanted: &Wa
     let verified = check(session, &tree, &changes)?;
     let message = plan::message(&format!("Start a repository of kluis with {name} as its root"), "", &founded.written);
     founded.written.commit = plan::commit(session, &work, &changes, message)?;
-    founded.hook = equip::hook(session, &work, wanted)?;
     if !pinning.is_given() {
         let noted = pinning.pin_tree(&verified).and_then(|()| pinning.note_signed(&epoch, &Digest::of(&bytes)));
         if let Err(failure) = noted {
@@ -85,6 +85,7 @@ pub fn init(session: &mut Session, name: &PersonName, given: &Given, wanted: &Wa
         }
     }
     founded.pinned = pinning.is_pinned();
+    founded.hook = hook.map(|hook| hook.write(session.settings.dry_run)).transpose()?;
     founded.repo = Some(epoch.repo);
     founded.genesis = Some(Digest::of(&bytes));
     founded.pin = pinning::pin_line(&verified).map(|line| line.to_string());

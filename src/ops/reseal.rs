@@ -1,5 +1,6 @@
 //! `reseal`: encrypts anew exactly what is not sealed to the right people. With a choice, also decides between versions
-//! that two branches made apart: what lies in the tree stays, and one record after both says so. All or nothing: one record, one signature, one private-key operation a file.
+//! that two branches made apart: what lies in the tree stays, and one record after both says so. All or nothing: one
+//! record, one signature, one private-key operation a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -84,7 +85,8 @@ pub fn reseal(
         }
     }
     if session.settings.dry_run || record.is_heartbeat() && owed.is_empty() {
-        report.written.paths = report.resealed.iter().map(|file| file.path.clone()).collect();
+        let resealed = report.resealed.iter().map(|file| &file.path);
+        report.written.paths = resealed.chain(&report.chosen).chain(&report.dropped).cloned().collect();
         return Ok(report);
     }
     if owed.iter().any(|entry| entry.imported) {

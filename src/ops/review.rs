@@ -8,6 +8,7 @@
 
 mod elsewhere;
 mod material;
+mod partly;
 mod secrets;
 mod statements;
 
@@ -85,6 +86,8 @@ pub struct Review {
     pub records: Vec<RecordView>,
     /// cluster.toml files that differ.
     pub configs: Vec<ConfigChange>,
+    /// Other managed paths that differ: authorities, requests, certificates that no new record vouches for.
+    pub others: Vec<String>,
     /// What people who lose trust can open still.
     pub exposed: Vec<Open>,
     /// Paths that nobody vouches for, and that matter.
@@ -111,12 +114,12 @@ pub fn review(session: &mut Session, asked: &Asked, full: bool) -> Result<(Revie
     }
     let whole = material.whole.take();
     let judged = whole.as_ref().map(|(old, new)| judge(session, &material, old, new)).transpose()?;
+    let (loaded, faults) = log::load(&material.after, &after);
     let (mut findings, known) = match &judged {
         Some(judged) => (judged.findings.clone(), judged.known),
-        None => (partly(&material, &after, chain_findings), 0),
+        None => (partly::judge(&material, (&after, chain_findings), (&loaded, faults)), 0),
     };
     let new: BTreeSet<&String> = material.changed.iter().filter(|path| is_record(path)).collect();
-    let (loaded, _) = log::load(&material.after, &after);
     let vouched: Vec<Sealed> = loaded.records.iter().flat_map(|logged| logged.record.sealed.clone()).collect();
     let names = names(&before, &after);
     let secrets = secrets::changes(&material, &names, &vouched);
@@ -126,18 +129,21 @@ pub fn review(session: &mut Session, asked: &Asked, full: bool) -> Result<(Revie
     if let (Some(change), Some(judged)) = (&mut trust, &judged) {
         exposed = left_open(&judged.verified, change, session);
         if change.draft {
-            change.not_closed = super::trust::not_closed_in(&judged.verified.tree, &after);
+            let open = super::trust::not_closed(&judged.verified.tree, &after);
+            change.not_closed = open.iter().map(|record| record.record.h16()).collect();
             change.would_void = judged.verified.void_records();
         }
     }
+    let issued = statements::issued(&loaded, &new);
     let review = Review {
+        others: others(&material, &issued),
         base: material.base.clone(),
         head: material.head.clone(),
         whole: judged.is_some(),
         access: secrets::access(&secrets),
         secrets,
         certificates: statements::certificates(&material),
-        issued: statements::issued(&loaded, &new),
+        issued,
         records: statements::records(&loaded, &new),
         configs: statements::configs(&material, &loaded, &new),
         trust,
@@ -160,13 +166,32 @@ pub fn review(session: &mut Session, asked: &Asked, full: bool) -> Result<(Revie
 ///
 /// Attack: a pull request brings a draft in which a stranger's key stands under a colleague's name, and a file that is
 /// sealed to it: the review would say that the colleague can open it. So only epochs that have their signatures name
-/// keys, and what the base says of a key wins over what the head says.
+/// keys; those of the head only if they go on from the base, since whoever founds a repository anew signs for everybody;
+/// and what the base says of a key wins over what the head says.
 fn names(before: &chain::Chain, after: &chain::Chain) -> Names {
+    let goes_on = match before.latest() {
+        Some(base) => after.get(base.epoch.number).is_some_and(|epoch| epoch.sha256 == base.sha256),
+        None => true,
+    };
     let signed = |chain: &chain::Chain| chain.latest().map_or(0, |latest| latest.epoch.number);
-    let (old, new) = (signed(before), signed(after));
+    let (old, new) = (signed(before), if goes_on { signed(after) } else { 0 });
     let new = after.all().iter().filter(|epoch| epoch.epoch.number <= new);
     let old = before.all().iter().filter(|epoch| epoch.epoch.number <= old);
     Names::of(new.chain(old).map(|epoch| &epoch.epoch))
+}
+
+/// Managed paths that nothing else in a review shows: nothing that differs goes unsaid.
+fn others(material: &Material, issued: &[IssuedView]) -> Vec<String> {
+    let is_shown = |path: &&String| {
+        let gone = !material.after.entries.contains_key(*path);
+        match Place::parse(path) {
+            Ok(Place::Epoch(_) | Place::EpochSignature { .. } | Place::PublicKey(_)) => true,
+            Ok(Place::Config(_) | Place::Sealed(..)) => true,
+            Ok(Place::Record { .. } | Place::RecordSignature { .. }) => !gone,
+            _ => issued.iter().any(|issued| issued.path == **path),
+        }
+    };
+    material.changed.iter().filter(|path| !is_shown(path)).map(|path| displayed(path)).collect()
 }
 
 fn is_record(path: &str) -> bool {
@@ -187,11 +212,10 @@ fn judge(session: &Session, material: &Material, old: &trust::Tree, new: &trust:
     let anchor = Pinning::of_revision(&session.settings, &material.root, new)?.anchor();
     let before = trust::verify(old.clone(), anchor.as_ref(), session.now, false);
     let mut after = trust::verify(new.clone(), anchor.as_ref(), session.now, false);
-    let base = material.base.id.clone().unwrap_or_else(|| material.base.name.clone());
-    let mut findings = range::check(old, &base, &after);
+    let mut findings = range::check(old, material.base.revision(), &after.tree, &after.chain);
     let is_draft = after.is_only_unsigned_draft();
     if is_draft {
-        let unsigned = after.findings.iter().filter(|f| is_unsigned(f.code));
+        let unsigned = after.findings.iter().filter(|f| f.code.is_missing_signature());
         findings.extend(unsigned.cloned().map(|finding| finding.level(Level::Note).fix(Remedy::TrustSign)));
         after = trust::verify_as_if_signed(after.tree, anchor.as_ref(), session.now);
     }
@@ -207,53 +231,6 @@ fn judge(session: &Session, material: &Material, old: &trust::Tree, new: &trust:
         }
     }
     Ok(Judged { findings, known, verified: after })
-}
-
-fn is_unsigned(code: Code) -> bool {
-    matches!(code, Code::Threshold | Code::NewThreshold | Code::NewAdminMustSign)
-}
-
-/// What the files that differ show by themselves.
-fn partly(material: &Material, chain: &chain::Chain, chain_findings: Vec<Finding>) -> Vec<Finding> {
-    let mut changed = trust::Tree::default();
-    for path in &material.changed {
-        if let Some(entry) = material.after.entries.get(path) {
-            changed.entries.insert(path.clone(), entry.clone());
-        }
-    }
-    changed.overflow = material.overflow;
-    let mut findings = trust::check_files(&changed);
-    findings.extend(chain_findings);
-    let (loaded, faults) = log::load(&material.after, chain);
-    // Parents that are there and were not read: only new records are.
-    findings.extend(faults.into_iter().filter(|fault| fault.code != Code::DanglingParent));
-    for logged in &loaded.records {
-        for parent in &logged.record.parents {
-            let name = format!("/{}.toml", parent.h16());
-            let known = loaded.dag.find(parent).is_some() || material.records.iter().any(|path| path.ends_with(&name));
-            if !known {
-                let why = format!("it names {}, which is not there", parent.h16());
-                findings.push(Finding::new(Code::DanglingParent, why).at(&logged.path));
-            }
-        }
-    }
-    for path in &material.changed {
-        let signed = matches!(
-            Place::parse(path),
-            Ok(Place::Epoch(_) | Place::EpochSignature { .. } | Place::Record { .. } | Place::RecordSignature { .. })
-        );
-        let (then, now) = (material.before.entries.get(path), material.after.entries.get(path));
-        match (signed, then, now) {
-            (true, Some(_), None) => {
-                findings.push(Finding::new(Code::RemovedInRange, "it is there at the base, and not here").at(path));
-            }
-            (true, Some(then), Some(now)) if then != now => {
-                findings.push(Finding::new(Code::ChangedInRange, "it has other bytes than at the base").at(path));
-            }
-            _ => {}
-        }
-    }
-    findings
 }
 
 /// What those who leave, or hold a cluster's keys no more, can open still.

@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::model::{Digest, KeyId, PersonName, Place, displayed};
 use crate::openpgp::{Certificate, read_envelope};
 use crate::pki;
-use crate::trust::{Epoch, Tree};
+use crate::trust::Epoch;
 
 /// Nothing larger is read; a managed file of these kinds has at most 256 KiB.
 const LARGEST: u64 = 1 << 20;
@@ -56,13 +56,6 @@ impl Names {
             names.extend(person.encrypt.iter().map(|key| (key.key_id(), name.clone())));
         }
         Self(names)
-    }
-
-    /// The names in a tree, whether its epochs are good or not.
-    pub fn in_tree(tree: &Tree) -> Self {
-        let epochs = tree.entries.keys().filter(|path| matches!(Place::parse(path), Ok(Place::Epoch(_))));
-        let epochs: Vec<Epoch> = epochs.filter_map(|path| Epoch::parse(tree.bytes(path)?).ok()).collect();
-        Self::of(&epochs)
     }
 
     fn around(dir: &Path) -> Self {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use compare::{Comparison, Fork, Relation, Side, with_checkout, with_line};
 pub use pin::{PinSet, Pinned, print, set_pin};
-pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed_in, show};
+pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed, show};
 
 use super::draft::Draft;
 use super::failure::Failure;
@@ -165,7 +165,7 @@ pub fn proposal(repository: &Repository) -> Result<Option<Proposal>, Failure> {
             Some(latest) => difference(&latest.epoch, &draft.epoch),
             None => Vec::new(),
         },
-        not_closed: view::not_closed(verified),
+        not_closed: not_closed(&verified.tree, &verified.chain),
         signed: draft.signers.clone(),
         missing: draft.missing.people(),
         signed_before: repository.pinning.signed_before(draft.epoch.number, draft.sha256)?,

@@ -81,7 +81,7 @@ pub fn verify(session: &mut Session, scope: &Scope) -> Result<(Verification, Vec
         if before.bytes(&Place::Epoch(1).to_string()).is_none() {
             session.notes.push(format!("{base} has no first epoch: there is nothing that must be unchanged"));
         }
-        let found = range::check(&before, base, &verified);
+        let found = range::check(&before, base, &verified.tree, &verified.chain);
         verified.findings.extend(found);
     }
     if scope.history {

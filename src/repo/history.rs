@@ -8,10 +8,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, ObjectType, Oid, RepositoryOpenFlags};
+use git2::{ObjectType, Oid};
 
 use super::RepoError;
 use super::walk::{DEEPEST, LARGEST_ELSEWHERE, MANAGED, MOST_FILES};
+use super::worktree;
 use crate::model::Place;
 use crate::trust::{Entry, Tree};
 
@@ -102,7 +103,8 @@ pub struct Changes {
 pub struct Blob<'a> {
     /// Its path there.
     pub path: &'a str,
-    /// The commit where it was seen first, the newest of those that are walked.
+    /// The commit where it was seen first, the newest of those that are walked; the object, where a tag names a tree or
+    /// a blob itself.
     pub commit: &'a str,
     /// Its bytes.
     pub bytes: &'a [u8],
@@ -111,14 +113,7 @@ pub struct Blob<'a> {
 impl History {
     /// Opens the repository that `dir` is in; a bare one will do. Fails as `WorkTree::open` does.
     pub fn open(dir: &Path) -> Result<Self, RepoError> {
-        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let no_ceiling: [&Path; 0] = [];
-        let opened = git2::Repository::open_ext(&dir, RepositoryOpenFlags::empty(), no_ceiling);
-        let repo = opened.map_err(|error| match error.code() {
-            ErrorCode::NotFound => RepoError::NoRepository { path: dir.clone() },
-            ErrorCode::Owner => RepoError::ForeignOwner { path: dir.clone() },
-            _ => RepoError::Unsupported { path: dir.clone(), why: error.message().to_owned() },
-        })?;
+        let (repo, _) = worktree::open(dir)?;
         let path = repo.workdir().unwrap_or_else(|| repo.path()).components().collect();
         Ok(Self { repo, path })
     }
@@ -144,7 +139,8 @@ impl History {
     /// The first parent of a commit; nothing at all before the first commit, and for a tree.
     pub fn parent(&self, revision: &Revision) -> Result<Option<Revision>, RepoError> {
         let Some(commit) = revision.commit else { return Ok(None) };
-        let parents = self.repo.find_commit(commit).map(|commit| commit.parent(0).ok()).map_err(self.git("read"))?;
+        let parents =
+            self.repo.find_commit(commit).map(|commit| commit.parent(0).ok()).map_err(self.git("read a commit"))?;
         let parent = |commit: git2::Commit<'_>| Revision {
             name: format!("{}^", revision.name),
             tree: commit.tree_id(),
@@ -328,7 +324,7 @@ impl History {
         Ok(())
     }
 
-    /// Looks at every blob that any branch, tag or other ref of this clone reaches, once each, below folders that
+    /// Looks at every blob that any branch, tag or other ref of this clone reaches, once at each path, below folders that
     /// `wanted` says yes to. Blobs larger than a key could be are left out. Returns how many commits were walked.
     pub fn each_blob(
         &self,
@@ -339,17 +335,24 @@ impl History {
         let failed = || self.git("walk history");
         let mut walk = self.repo.revwalk().map_err(failed())?;
         walk.set_sorting(git2::Sort::TIME).map_err(failed())?;
+        let mut seen = HashSet::new();
         for reference in self.repo.references().map_err(failed())?.flatten() {
-            // A tag of a tree or blob leads to no commit, and is looked at below.
             if let Ok(commit) = reference.peel_to_commit() {
                 walk.push(commit.id()).map_err(failed())?;
+            } else if let Ok(tree) = reference.peel_to_tree() {
+                self.search(tree.id(), "", &tree.id().to_string(), wanted, &mut seen, look)?;
+            } else if let Ok(blob) = reference.peel_to_blob() {
+                // It has no path; the name that leads to it will do.
+                let path = String::from_utf8_lossy(reference.name_bytes()).into_owned();
+                if let (true, Ok(bytes)) = (wanted(&path), self.blob(blob.id(), LARGEST_SEARCHED)?) {
+                    look(&Blob { path: &path, commit: &blob.id().to_string(), bytes: &bytes });
+                }
             }
         }
         if let Ok(head) = self.repo.head().and_then(|head| head.peel_to_commit()) {
             walk.push(head.id()).map_err(failed())?;
         }
         let commits: Vec<Oid> = walk.flatten().collect();
-        let mut seen = HashSet::new();
         for (at, id) in commits.iter().enumerate() {
             progress(at, commits.len());
             let tree = self.repo.find_commit(*id).map_err(failed())?.tree_id();
@@ -365,10 +368,11 @@ impl History {
         prefix: &str,
         commit: &str,
         wanted: &dyn Fn(&str) -> bool,
-        seen: &mut HashSet<Oid>,
+        // By path too: the same file at another place is another finding, and may be of another kind there.
+        seen: &mut HashSet<(Oid, String)>,
         look: &mut dyn FnMut(&Blob<'_>),
     ) -> Result<(), RepoError> {
-        if !seen.insert(tree) {
+        if !seen.insert((tree, prefix.to_owned())) {
             return Ok(());
         }
         let tree = self.repo.find_tree(tree).map_err(self.git("read a tree"))?;
@@ -382,7 +386,7 @@ impl History {
                 Some(ObjectType::Tree) if path.matches('/').count() <= DEEPEST * 4 => {
                     self.search(entry.id(), &path, commit, wanted, seen, look)?;
                 }
-                Some(ObjectType::Blob) if seen.insert(entry.id()) => {
+                Some(ObjectType::Blob) if seen.insert((entry.id(), path.clone())) => {
                     if let Ok(bytes) = self.blob(entry.id(), LARGEST_SEARCHED)? {
                         look(&Blob { path: &path, commit, bytes: &bytes });
                     }

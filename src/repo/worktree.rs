@@ -28,15 +28,7 @@ impl WorkTree {
     /// Opens the work tree that `dir` is in. Linked work trees and unborn branches will do. Refuses no repository,
     /// a bare one, one of another user, and formats that libgit2 can't write.
     pub fn open(dir: &Path) -> Result<Self, RepoError> {
-        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let no_ceiling: [&Path; 0] = [];
-        // No FROM_ENV: GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE and their like would swap the repository (T63).
-        let opened = git2::Repository::open_ext(&dir, RepositoryOpenFlags::empty(), no_ceiling);
-        let repo = opened.map_err(|error| match error.code() {
-            ErrorCode::NotFound => RepoError::NoRepository { path: dir.clone() },
-            ErrorCode::Owner => RepoError::ForeignOwner { path: dir.clone() },
-            _ => RepoError::Unsupported { path: dir.clone(), why: error.message().to_owned() },
-        })?;
+        let (repo, dir) = open(dir)?;
         let unsupported =
             |error: git2::Error| RepoError::Unsupported { path: dir.clone(), why: error.message().to_owned() };
         let root = match repo.workdir() {
@@ -230,6 +222,20 @@ impl WorkTree {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Opens the repository that `dir` is in, bare or not; returns `dir` too, made absolute.
+pub(super) fn open(dir: &Path) -> Result<(git2::Repository, PathBuf), RepoError> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let no_ceiling: [&Path; 0] = [];
+    // No FROM_ENV: GIT_DIR, GIT_WORK_TREE, GIT_INDEX_FILE and their like would swap the repository (T63).
+    let opened = git2::Repository::open_ext(&dir, RepositoryOpenFlags::empty(), no_ceiling);
+    let repo = opened.map_err(|error| match error.code() {
+        ErrorCode::NotFound => RepoError::NoRepository { path: dir.clone() },
+        ErrorCode::Owner => RepoError::ForeignOwner { path: dir.clone() },
+        _ => RepoError::Unsupported { path: dir.clone(), why: error.message().to_owned() },
+    })?;
+    Ok((repo, dir))
 }
 
 /// `https://user:token@host/x` without `user:token@`; everything else as it is.

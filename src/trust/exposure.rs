@@ -5,7 +5,7 @@
 use super::current::Vouch;
 use super::owed::Debts;
 use super::verify::Verified;
-use crate::model::{Digest, PersonName, Place, Time};
+use crate::model::{PersonName, Place, Time};
 
 /// One secret that a person could open at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,22 +17,13 @@ pub struct Exposure {
     pub live: bool,
     /// When a record first said that it was sealed to them.
     pub since: Time,
-    /// The hash of the last file that was sealed to them.
-    pub sha256: Digest,
 }
 
-/// Everything that was ever sealed to `person` in clusters that the latest epoch lists, by path. `now` is not asked:
-/// waivers and retirement end a debt, not what somebody can open.
+/// Everything that was ever sealed to `person` in clusters that the latest epoch lists, by path. A waiver ends a debt,
+/// and not what somebody can open, so none is looked at.
 pub fn of(verified: &Verified, person: &PersonName, now: Time) -> Vec<Exposure> {
     let Some(latest) = verified.chain.latest().map(|latest| &latest.epoch) else { return Vec::new() };
-    let debts = Debts {
-        chain: &verified.chain,
-        log: &verified.log,
-        current: &verified.current,
-        authorities: &verified.authorities,
-        now,
-        strict: false,
-    };
+    let debts = Debts::of(verified, now, false);
     let mut exposed = Vec::new();
     for (place, said) in &verified.current.history {
         let Place::Sealed(name, sealed) = place else { continue };
@@ -44,10 +35,10 @@ pub fn of(verified: &Verified, person: &PersonName, now: Time) -> Vec<Exposure> 
             _ => None,
         });
         let theirs: Vec<_> = theirs.collect();
-        let (Some(first), Some(last)) = (theirs.iter().map(|(_, time)| *time).min(), theirs.last()) else { continue };
+        let Some(since) = theirs.iter().map(|(_, time)| *time).min() else { continue };
         let in_use = !cluster.retired && debts.in_use(name, cluster, sealed);
         let live = in_use && theirs.iter().any(|(entry, _)| debts.holds_current_key(entry));
-        exposed.push(Exposure { place: place.clone(), live, since: first, sha256: last.0.sha256 });
+        exposed.push(Exposure { place: place.clone(), live, since });
     }
     exposed
 }

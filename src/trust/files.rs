@@ -92,15 +92,17 @@ pub fn holds_whole_secret(bytes: &[u8]) -> bool {
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 
-/// The shortest key in base64 is one of Ed25519 in PKCS#8: 64 digits.
-const SHORTEST_BODY: usize = 60;
+/// The shortest key in base64 is a symmetric one of 32 octets: 44 digits. One of Ed25519 in PKCS#8 has 64.
+const SHORTEST_BODY: usize = 44;
 
-/// Whether base64 follows, as long as a key: on lines that may be indented, or behind `\n` as JSON writes lines; armor
-/// headers are left out.
+/// Whether base64 follows, as long as a key: on lines that may be indented, behind `\n` as JSON writes lines, quoted and
+/// joined as programs write them, or marked as mail and comments do; armor headers are left out.
 fn has_body(after: &[u8]) -> bool {
     let text = String::from_utf8_lossy(&after[..after.len().min(4096)]).replace("\\n", "\n").replace("\\r", "");
     let mut digits = 0;
-    for line in text.lines().map(str::trim).filter(|line| !line.contains(": ")) {
+    let around = |c: char| c.is_whitespace() || "\"'`+,;\\>|#*".contains(c);
+    // Base64 begins and ends a line with no sign but `+`, which is as rare as it is harmless to leave one out.
+    for line in text.lines().map(|line| line.trim_matches(around)).filter(|line| !line.contains(": ")) {
         let base64 = line.chars().take_while(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).count();
         digits += base64;
         if base64 < line.len() {
@@ -164,6 +166,9 @@ mod tests {
                 "-----BEGIN PGP PRIVATE KEY BLOCK-----\nComment: x\n\n{body}\n-----END PGP PRIVATE KEY BLOCK-----\n"
             ),
             format!("text\n-----BEGIN OPENSSH PRIVATE KEY-----\r\n{body}\r\n"),
+            format!("key = \"-----BEGIN PRIVATE KEY-----\\n\" +\n  \"{body}\\n\" +\n"),
+            format!("> -----BEGIN PRIVATE KEY-----\n> {body}\n"),
+            format!("-----BEGIN KLUIS SYMMETRIC KEY-----\n{}\n", "A".repeat(44)),
         ] {
             assert!(holds_whole_secret(text.as_bytes()), "{text}");
         }

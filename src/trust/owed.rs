@@ -9,6 +9,7 @@ use super::current::{Current, Vouch, Vouched};
 use super::epoch::{Cluster, Epoch, FormerReason};
 use super::log::Log;
 use super::record::{Issued, Recipient, Sealed};
+use super::verify::Verified;
 use crate::model::{
     ClusterName, Code, Finding, Fingerprint, Keyset, PersonName, Place, Profile, Remedy, SealedName, Span, State, Time,
 };
@@ -34,7 +35,13 @@ pub struct Debts<'a> {
     pub strict: bool,
 }
 
-impl Debts<'_> {
+impl<'a> Debts<'a> {
+    /// Looks at what was verified.
+    pub fn of(verified: &'a Verified, now: Time, strict: bool) -> Self {
+        let Verified { chain, log, current, authorities, .. } = verified;
+        Self { chain, log, current, authorities, now, strict }
+    }
+
     /// All debts.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::chain;
+use super::chain::{self, Chain};
 use super::log;
-use super::tree::{Entry, Tree};
-use super::verify::Verified;
+use super::tree::Tree;
 use crate::model::{Code, Finding, Place, Remedy};
 
 /// Whether `path`, a file or a folder on the way to one, is among what `check` compares.
@@ -23,12 +22,14 @@ pub fn is_compared(path: &str) -> bool {
 /// epochs that had their signatures, records, requests, and the signatures of each.
 ///
 /// A draft may change or go. A request may go where FORMAT 7 lets it: by a record that removes it, or with its
-/// cluster. `base` is the revision of `before`, for the remedy.
-pub fn check(before: &Tree, base: &str, after: &Verified) -> Vec<Finding> {
-    let (chain, _) = chain::read(before);
-    let valid = chain.latest().map_or(0, |latest| latest.epoch.number);
-    let left = left_on_purpose(after);
-    let clusters = after.chain.latest().map(|latest| &latest.epoch.clusters);
+/// cluster. `base` is the revision of `before`, for the remedy; `chain` the epochs of `after`. Of both trees a part will
+/// do, as long as it has the epochs with their certificates and all that differs.
+pub fn check(before: &Tree, base: &str, after: &Tree, chain: &Chain) -> Vec<Finding> {
+    let (old, _) = chain::read(before);
+    let valid = old.latest().map_or(0, |latest| latest.epoch.number);
+    let clusters = chain.latest().map(|latest| &latest.epoch.clusters);
+    // Reading the records costs more than the rest, and few changes take a request away.
+    let mut left = None;
     let mut findings = Vec::new();
     for (path, entry) in &before.entries {
         let Ok(place) = Place::parse(path) else { continue };
@@ -37,15 +38,20 @@ pub fn check(before: &Tree, base: &str, after: &Verified) -> Vec<Finding> {
             Place::Record { .. } | Place::RecordSignature { .. } => ("a record", false),
             Place::Request(cluster, h16) | Place::RequestSignature(cluster, h16, _) => {
                 let dropped = clusters.is_some_and(|clusters| !clusters.contains_key(cluster));
-                ("a request", dropped || left.contains(&Place::Request(cluster.clone(), h16.clone())))
+                let gone = !after.entries.contains_key(path);
+                let mut removed = || {
+                    let left = left.get_or_insert_with(|| left_on_purpose(after, chain));
+                    left.contains(&Place::Request(cluster.clone(), h16.clone()))
+                };
+                ("a request", gone && (dropped || removed()))
             }
             _ => continue,
         };
         let signature =
             matches!(place, Place::EpochSignature { .. } | Place::RecordSignature { .. } | Place::RequestSignature(..));
         let what = if signature { format!("the signature of {what}") } else { what.to_owned() };
-        let (code, why) = match after.tree.entries.get(path) {
-            Some(now) if same(entry, now) => continue,
+        let (code, why) = match after.entries.get(path) {
+            Some(now) if entry.is_same(now) => continue,
             Some(_) => (Code::ChangedInRange, format!("{what} has other bytes than at the base")),
             None if may_leave => continue,
             None => (Code::RemovedInRange, format!("{what} is there at the base, and not here")),
@@ -55,22 +61,9 @@ pub fn check(before: &Tree, base: &str, after: &Verified) -> Vec<Finding> {
     findings
 }
 
-fn same(a: &Entry, b: &Entry) -> bool {
-    match (a, b) {
-        (Entry::File { bytes: a, .. }, Entry::File { bytes: b, .. }) => a == b,
-        _ => a == b,
-    }
-}
-
 /// Requests that some record of the tree removes, void or not: whether it may is judged with the record.
-fn left_on_purpose(after: &Verified) -> BTreeSet<Place> {
-    let loaded;
-    let log = if after.log.records.is_empty() {
-        loaded = log::load(&after.tree, &after.chain).0;
-        &loaded
-    } else {
-        &after.log
-    };
-    let removed = log.records.iter().flat_map(|logged| &logged.record.removed);
-    removed.filter(|place| matches!(place, Place::Request(..))).cloned().collect()
+fn left_on_purpose(after: &Tree, chain: &Chain) -> BTreeSet<Place> {
+    let (log, _) = log::load(after, chain);
+    let removed = log.records.into_iter().flat_map(|logged| logged.record.removed);
+    removed.filter(|place| matches!(place, Place::Request(..))).collect()
 }

@@ -18,6 +18,16 @@ pub enum Entry {
     NotRegular(String),
 }
 
+impl Entry {
+    /// Whether the same lies there: the same bytes, or the same fault. Who may execute it is of no consequence.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { bytes: a, .. }, Self::File { bytes: b, .. }) => a == b,
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// The managed trees: paths relative to the repository's root, `/` between their parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {

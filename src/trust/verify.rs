@@ -12,7 +12,7 @@ use super::log::{self, Log};
 use super::owed::Debts;
 use super::requests;
 use super::tree::Tree;
-use crate::model::{Code, Finding, Level, Place, Time};
+use crate::model::{Finding, Level, Place, Time};
 
 /// A tree, and everything that verifying found out about it.
 pub struct Verified {
@@ -58,12 +58,8 @@ impl Verified {
         let last = self.chain.all().last().map(|last| last.epoch.number);
         let draft = self.chain.draft().map(|draft| draft.epoch.number);
         let is_draft = draft.is_some() && draft == last && self.chain.latest().is_some();
-        errors.peek().is_some() && errors.all(|f| is_missing_signature(f.code)) && is_draft
+        errors.peek().is_some() && errors.all(|f| f.code.is_missing_signature()) && is_draft
     }
-}
-
-fn is_missing_signature(code: Code) -> bool {
-    matches!(code, Code::Threshold | Code::NewThreshold | Code::NewAdminMustSign)
 }
 
 /// The exit code for findings.
@@ -105,7 +101,7 @@ pub fn without_draft(tree: &Tree, chain: &Chain, now: Time) -> Verified {
 /// Verifies what `tree` will be once its draft has the signatures that it lacks; without a draft, as `verify`.
 pub fn verify_as_if_signed(tree: Tree, anchor: Option<&Anchor>, now: Time) -> Verified {
     let (chain, mut findings) = chain::read(&tree);
-    findings.retain(|finding| !is_missing_signature(finding.code));
+    findings.retain(|finding| !finding.code.is_missing_signature());
     verify_under(tree, (chain.as_if_signed(), findings), anchor, (now, false), &Links::new())
 }
 
@@ -157,13 +153,6 @@ fn judge(verified: &mut Verified, now: Time, strict: bool, known: &Links) {
         current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities, known);
     verified.findings.extend(findings);
     verified.current = current;
-    let debts = Debts {
-        chain: &verified.chain,
-        log: &verified.log,
-        current: &verified.current,
-        authorities: &verified.authorities,
-        now,
-        strict,
-    };
-    verified.findings.extend(debts.findings());
+    let debts = Debts::of(verified, now, strict).findings();
+    verified.findings.extend(debts);
 }

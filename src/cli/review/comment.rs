@@ -71,6 +71,8 @@ impl Page {
             format!("- {} {state}: {}\n", inert(config.cluster.as_str()), inert(&config.changes.join("; ")))
         });
         detail(out, format!("{} cluster.toml", review.configs.len()), configs.collect())?;
+        let others = review.others.iter().map(|path| format!("- {}\n", inert(path)));
+        detail(out, format!("{} other files that kluis manages", review.others.len()), others.collect())?;
         let records = review.records.iter().map(|record| {
             let words = std::iter::once(record.command.clone()).chain(record.says.iter().cloned());
             let reason = if record.reason.is_empty() { String::new() } else { format!(" — {}", inert(&record.reason)) };

@@ -8,7 +8,7 @@ use crate::model::{Digest, Place};
 use crate::ops::failure::Failure;
 use crate::ops::session::Session;
 use crate::repo::{Changed, History, LARGEST_SEARCHED, Revision};
-use crate::trust::{Entry, Tree};
+use crate::trust::Tree;
 
 /// Up to this many clusters, and records, the whole head is judged; `--full` judges more.
 const FEW_CLUSTERS: usize = 200;
@@ -21,6 +21,13 @@ pub struct Side {
     pub name: String,
     /// The commit or tree; none for the work tree, and before the first commit.
     pub id: Option<String>,
+}
+
+impl Side {
+    /// How git is asked for it: for remedies.
+    pub fn revision(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// A file outside the managed trees that differs.
@@ -178,8 +185,8 @@ impl Material {
         let new = crate::repo::read_tree(history.root())?;
         let paths: BTreeSet<&String> = old.entries.keys().chain(new.entries.keys()).collect();
         let differs = |path: &&&String| match (old.entries.get(**path), new.entries.get(**path)) {
-            (Some(Entry::File { bytes: a, .. }), Some(Entry::File { bytes: b, .. })) => a != b,
-            (a, b) => a != b,
+            (Some(a), Some(b)) => !a.is_same(b),
+            (a, b) => a.is_some() != b.is_some(),
         };
         let changed: Vec<String> = paths.iter().filter(differs).map(|path| (*path).clone()).collect();
         let part = |tree: &Tree| Tree {

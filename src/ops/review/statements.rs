@@ -63,7 +63,7 @@ pub struct IssuedView {
     pub cluster: ClusterName,
     /// The subject.
     pub subject: String,
-    /// When it begins and ends.
+    /// When it begins.
     pub not_before: Time,
     /// When it ends.
     pub not_after: Time,
@@ -84,7 +84,7 @@ pub struct IssuedView {
 pub struct CertificateChange {
     /// The path.
     pub path: String,
-    /// The person; none for bytes that only an older epoch pins.
+    /// The person.
     pub person: PersonName,
     /// The changes, in words, hostile text escaped.
     pub changes: Vec<String>,

@@ -9,9 +9,9 @@ use crate::model::{ClusterName, Digest, Fingerprint, Generation, HexId, Keyset, 
 use crate::ops::failure::Failure;
 use crate::ops::people::{self, PersonView};
 use crate::ops::session::Repository;
-use crate::trust::chain::ChainedEpoch;
+use crate::trust::chain::{Chain, ChainedEpoch};
 use crate::trust::difference::{Change, difference};
-use crate::trust::{Cluster, FormerReason, Verified};
+use crate::trust::{Cluster, FormerReason, Tree, Verified};
 
 /// A record that a draft does not close.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -212,21 +212,11 @@ fn cluster_view(name: &ClusterName, cluster: &Cluster) -> ClusterView {
     }
 }
 
-/// The records of `tree` that its draft does not close, as the first digits of their hashes.
-pub fn not_closed_in(tree: &crate::trust::Tree, chain: &crate::trust::chain::Chain) -> Vec<String> {
-    let Some(draft) = chain.draft() else { return Vec::new() };
-    let (log, _) = crate::trust::log::load(tree, chain);
-    let at = usize::try_from(draft.epoch.number - 1).unwrap_or(usize::MAX);
-    let closed = log.closed.get(at);
-    let open = log.records.iter().enumerate().filter(|(index, _)| !closed.is_some_and(|set| set.contains(*index)));
-    open.map(|(_, logged)| logged.sha256.h16()).collect()
-}
-
 /// The records that the draft does not close, oldest first. A proposer who leaves a colleague's record out
 /// could let it drop unseen (T83).
-pub fn not_closed(verified: &Verified) -> Vec<Unclosed> {
-    let Some(draft) = verified.chain.draft() else { return Vec::new() };
-    let (log, _) = crate::trust::log::load(&verified.tree, &verified.chain);
+pub fn not_closed(tree: &Tree, chain: &Chain) -> Vec<Unclosed> {
+    let Some(draft) = chain.draft() else { return Vec::new() };
+    let (log, _) = crate::trust::log::load(tree, chain);
     let at = usize::try_from(draft.epoch.number - 1).unwrap_or(usize::MAX);
     let closed = log.closed.get(at);
     let open = log.records.iter().enumerate().filter(|(index, _)| !closed.is_some_and(|set| set.contains(*index)));
