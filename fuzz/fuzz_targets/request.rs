@@ -1,8 +1,11 @@
-//! Requests: what parses has one form alone, and is written back as it was.
+//! Requests: what parses has one form alone, is written back as it was, and asks for a person's certificate.
 #![no_main]
 
+use kluis::trust::Request;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Ok(request) = kluis::trust::Request::parse(bytes) {
-        assert_eq!(request.write().as_bytes(), bytes);
-    }
+    let Ok(request) = Request::parse(bytes) else { return };
+    assert_eq!(request.write().as_bytes(), bytes);
+    assert!(request.profile.is_person());
+    let _ = kluis::pki::check_csr_pop(&request.csr);
 });
