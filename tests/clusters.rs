@@ -253,7 +253,8 @@ fn what_can_not_be_issued_is_refused_with_what_there_is() {
     let before = ground.tree();
     ground.run("alice", "cert issue --node x").ends(2).says("cp-1, w-1");
     ground.run("alice", "cert issue apiserver --node w-1").ends(2).says("kubelet-client");
-    ground.run("alice", "cert issue client").ends(2).says("request");
+    ground.run("bob", "cert issue client").ends(3).says("person update bob --issuer prod");
+    ground.run("alice", "cert issue client --group developers").ends(3).says("may not have the group developers");
     ground.run("alice", "cert issue apiserver").ends(2).says("--node");
     ground.run("alice", "cert issue --node w-1 --reason why").ends(2);
     ground.run("bob", "cert issue --node w-1").ends(3).says("person update bob --issuer prod");

@@ -78,7 +78,7 @@ fn is_reading(words: &str) -> bool {
         "trust compare",
         "cluster list",
     ];
-    let more = ["cluster show", "cert list", "cert show"];
+    let more = ["cluster show", "cert list", "cert show", "cert expiry", "request list", "request show", "export rbac"];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
 
@@ -116,6 +116,9 @@ fn every_command_answers_as_it_did() {
     book.page("cert-list", "bob", "cert list -c prod");
     book.page("cert-show", "bob", "cert show -c prod cp-1/apiserver");
     book.page("cert-issue", "alice", "cert issue apiserver -c prod --node cp-1");
+    book.page("cert-issue-client", "alice", "cert issue client -c prod --lifetime 2h");
+    book.page("cert-renew", "alice", "cert renew -c prod --within 400d --node w-1");
+    book.page("cert-expiry", "bob", "cert expiry -c prod --within 400d");
     book.page("person-update", "alice", "person update bob --keyholder prod --issuer prod");
     book.page("verify-attention", "bob", "verify");
     book.page("reseal", "alice", "reseal");
@@ -150,6 +153,7 @@ fn every_command_answers_as_it_did() {
 fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
     others.extend(["review", "textconv", "person remove", "person revoke-key"]);
+    others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
 
@@ -190,6 +194,41 @@ fn reviewing_and_leaving_answer_as_they_did() {
     book.page("person-remove", "alice", "person remove bob --reason compromised --yes");
     let removed = book.ground.run("bob", "review HEAD");
     insta::assert_snapshot!("review-removal", shown(&book.ground, &removed));
+}
+
+#[test]
+fn asking_and_granting_answer_as_they_did() {
+    let mut book = Book { ground: Ground::new(&["alice", "bob", "erin"], 1, 2), seen: BTreeSet::new() };
+    book.ground.run("alice", &NEW.replace("--super-admin ", "")).ends(0);
+    book.ground.run("alice", "person update bob --issuer prod --keyholder prod").ends(0);
+    book.ground.run("alice", "person update erin --group prod=developers").ends(0);
+    book.ground.run("alice", "reseal").ends(0);
+    let hash = |book: &Book| {
+        let list = book.ground.run("bob", "request list -o json").json();
+        let all = list["data"]["requests"].as_array().unwrap().clone();
+        all.last().unwrap()["request"].as_str().unwrap()[..16].to_owned()
+    };
+    book.page("request-new", "erin", "request new -c prod --lifetime 8h");
+    book.page("request-list", "bob", "request list -c prod");
+    let first = hash(&book);
+    book.page("request-approve", "bob", &format!("request approve {first} --yes"));
+    book.page("request-show", "erin", &format!("request show {first}"));
+    book.ground.now = book.ground.now.plus(Span::hours(1));
+    book.page("request-break-glass", "erin", "request new -c prod --break-glass --reason API_down,_INC-4711");
+    let loud = hash(&book);
+    book.page("request-approve-one-of-two", "bob", &format!("request approve {loud} --yes"));
+    book.page("request-list-loud", "erin", "request list");
+    book.page("request-approve-both", "alice", &format!("request approve {loud} --yes"));
+    book.page("status-break-glass", "erin", "status");
+    book.page("request-new-again", "erin", "request new -c prod");
+    let denied = hash(&book);
+    book.page("request-deny", "alice", &format!("request deny {denied} --reason not_today"));
+    book.page("request-list-all", "erin", "request list --all");
+    book.page("trust-raise", "alice", "trust raise developers -c prod");
+    let rbac = book.ground.run("bob", "export rbac -c prod --role developers=shop/edit");
+    insta::assert_snapshot!("export-rbac", shown(&book.ground, &rbac));
+    let json = book.ground.run("bob", "export rbac -c prod -o json");
+    insta::assert_snapshot!("export-rbac-json", shown(&book.ground, &json));
 }
 
 #[test]

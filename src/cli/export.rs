@@ -1,4 +1,5 @@
-//! `export`: words and flags, and the list of what was written. Gathering and opening belong to `ops::export`.
+//! `export`: words and flags, and the list of what was written. Gathering and opening belong to `ops::export`; `rbac`
+//! has no secrets and goes to stdout.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,25 +8,30 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde_json::Value;
 
 use super::{Answer, Global, Report};
+use crate::export::rbac::{RoleRef, Roles};
 use crate::export::{LAYOUTS, Layout};
-use crate::model::{Keyset, NodeName, displayed};
+use crate::model::{Keyset, NodeName, check_group, displayed};
+use crate::ops::export::rbac::{self, Rbac};
 use crate::ops::export::{Export, ExportReport, Subject};
 use crate::ops::{Failure, Gate, Session};
 
-/// Write a node's files as plaintext to a folder outside every git work tree
+/// Write a node's files as plaintext to a folder outside every git work tree, or a cluster's RBAC manifest
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES\n  kluis export kubeadm -c prod --node cp-1 --out /root/k8s\n  \
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
-    kluis export pem -c prod --keyset kubernetes --out /root/ca\n\n\
+    kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
+    kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n\n\
     kubeadm is DIR/pki and DIR/*.conf, as under /etc/kubernetes. Opens one sealed file for a worker, three for a\n\
-    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them.")]
+    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them. rbac binds the groups that the epoch lets\n\
+    people ask for, in these generations alone: kluis:admins to cluster-admin, another GROUP to a ClusterRole that --role\n\
+    names, or to kluis:GROUP, which is yours to write.")]
 pub struct Args {
     /// Where the files are to lie
     #[arg(value_name = "LAYOUT", value_parser = layouts())]
     layout: String,
     /// One node
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["all_nodes", "keyset"], required_unless_present_any = ["all_nodes", "keyset"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["all_nodes", "keyset"])]
     node: Option<NodeName>,
     /// Every node, each in a folder of its name
     #[arg(long, conflicts_with = "keyset")]
@@ -34,15 +40,39 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     keyset: Option<Keyset>,
     /// The folder; new, empty, or left by an earlier export of the same
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_if_eq_any = [("layout", "kubeadm"), ("layout", "pem")])]
+    out: Option<PathBuf>,
     /// The private keys of the CAs too: whoever reads them can issue, on no record
     #[arg(long)]
     with_ca_keys: bool,
+    /// Bind a group to a ClusterRole, in the whole cluster or in one namespace (rbac, repeatable)
+    #[arg(long = "role", value_name = "GROUP=[NAMESPACE/]ROLE", value_parser = parse_role)]
+    roles: Vec<(String, RoleRef)>,
 }
 
 fn layouts() -> PossibleValuesParser {
-    PossibleValuesParser::new(LAYOUTS.iter().map(|layout| PossibleValue::new(layout.name).help(layout.about)))
+    let nodes = LAYOUTS.iter().map(|layout| PossibleValue::new(layout.name).help(layout.about));
+    PossibleValuesParser::new(nodes.chain([PossibleValue::new(RBAC).help("what groups may do, as one YAML stream")]))
+}
+
+/// The one layout that is a cluster's and holds no secret.
+const RBAC: &str = "rbac";
+
+fn parse_role(text: &str) -> Result<(String, RoleRef), String> {
+    let shape = || format!("{text:?} is not GROUP=ROLE or GROUP=NAMESPACE/ROLE");
+    let (group, role) = text.split_once('=').ok_or_else(shape)?;
+    let (namespace, role) = match role.split_once('/') {
+        Some((namespace, role)) => (Some(namespace.to_owned()), role),
+        None => (None, role),
+    };
+    // Names of namespaces are DNS labels (RFC 1123); of roles, anything that can be a part of a path.
+    let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = |text: &String| !text.is_empty() && text.len() <= 63 && text.chars().all(label);
+    let is_role = !role.is_empty() && role.chars().all(|c| c.is_ascii_graphic() && !"/%".contains(c));
+    if !check_group(group) || !is_role || namespace.as_ref().is_some_and(|namespace| !is_label(namespace)) {
+        return Err(shape());
+    }
+    Ok((group.to_owned(), RoleRef { namespace, role: role.to_owned() }))
 }
 
 /// The command's name in reports.
@@ -52,17 +82,60 @@ pub fn name(_args: &Args) -> String {
 
 /// Runs the command.
 pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    if args.layout == RBAC {
+        return run_rbac(args, global, session);
+    }
+    if !args.roles.is_empty() {
+        return Err(Failure::usage("--role is for the layout rbac"));
+    }
     let layout = Layout::named(&args.layout)
         .ok_or_else(|| Failure::usage(format!("there is no layout {:?}", args.layout)))?;
     let subject = match (&args.node, &args.keyset) {
         (Some(node), _) => Subject::Node(node.clone()),
         (None, Some(keyset)) => Subject::Keyset(*keyset),
-        (None, None) => Subject::AllNodes,
+        (None, None) if args.all_nodes => Subject::AllNodes,
+        (None, None) => {
+            return Err(Failure::usage("say what to export: --node NAME, --all-nodes, or --keyset NAME (pem)"));
+        }
     };
+    let out = args.out.as_deref().ok_or_else(|| Failure::usage("say where to: --out DIR"))?;
     let repository = session.open_reading(&Gate::Valid)?;
     let cluster = global.one_cluster(&repository)?;
-    let report = Export::new(session, &repository, cluster, args.with_ca_keys).run(layout, &subject, &args.out)?;
+    let report = Export::new(session, &repository, cluster, args.with_ca_keys).run(layout, &subject, out)?;
     Ok(Answer::fine(report))
+}
+
+fn run_rbac(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    let for_nodes = args.node.is_some() || args.all_nodes || args.keyset.is_some() || args.with_ca_keys;
+    if for_nodes || args.out.is_some() {
+        let what = "rbac is the manifest of a whole cluster, on stdout: leave the flags for nodes and --out out";
+        return Err(Failure::usage(what));
+    }
+    let repository = session.open_reading(&Gate::Valid)?;
+    let cluster = global.one_cluster(&repository)?;
+    let mut roles = Roles::new();
+    for (group, role) in &args.roles {
+        roles.entry(group.clone()).or_default().push(role.clone());
+    }
+    Ok(Answer::fine(rbac::rbac(session, &repository, &cluster, &roles)?))
+}
+
+impl Report for Rbac {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        for manifest in &self.manifests {
+            writeln!(out, "---")?;
+            out.write_all(manifest.content.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        serde_json::json!(self)
+    }
+
+    fn is_raw(&self) -> bool {
+        true
+    }
 }
 
 impl Report for ExportReport {

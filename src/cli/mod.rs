@@ -70,6 +70,7 @@ commands! {
     Adopt adopt,
     Cluster cluster,
     Cert cert,
+    Request request,
     Reseal reseal,
     Open open,
     Export export,
@@ -82,16 +83,20 @@ commands! {
 impl Command {
     /// Whether it works on the clusters of `-c`.
     fn takes_clusters(&self) -> bool {
-        matches!(
-            self,
-            Self::Status(_)
-                | Self::Doctor(_)
-                | Self::Cluster(_)
-                | Self::Cert(_)
-                | Self::Reseal(_)
-                | Self::Open(_)
-                | Self::Export(_)
-        )
+        match self {
+            Self::Trust(args) => trust::takes_clusters(args),
+            other => matches!(
+                other,
+                Self::Status(_)
+                    | Self::Doctor(_)
+                    | Self::Cluster(_)
+                    | Self::Cert(_)
+                    | Self::Request(_)
+                    | Self::Reseal(_)
+                    | Self::Open(_)
+                    | Self::Export(_)
+            ),
+        }
     }
 
     /// Whether it never asks gpg-agent for anything.

@@ -10,7 +10,7 @@ use super::change;
 use super::{Answer, Global, Report};
 use crate::model::{Finding, Level, PersonName, Remedy, displayed};
 use crate::ops::trust::{
-    self, Comparison, Drafted, EpochView, PinSet, Pinned, Proposal, Relation, Setting, Shown, Signed,
+    self, Comparison, Drafted, EpochView, PinSet, Pinned, Proposal, Raised, Relation, Setting, Shown, Signed,
 };
 use crate::ops::{Failure, Gate, Session};
 use crate::trust::anchor::PinLine;
@@ -56,6 +56,19 @@ EXAMPLES
         #[arg(value_names = ["KEY", "VALUE"], num_args = 2.., required = true)]
         settings: Vec<String>,
     },
+    /// Draft the next generation of a group, which cuts off every certificate with the former one
+    #[command(after_help = "EXAMPLES
+  kluis trust raise developers -c prod
+  kluis trust raise kluis:admins --all-clusters
+
+Who may ask for `developers` may ask for `developers:g2` then. Once the draft is signed and `kluis export rbac -c prod`
+is applied, certificates with the former generation have no rights any more. It does nothing against system:masters or
+whoever has a CA key: that takes new CAs.")]
+    Raise {
+        /// The group, without its generation
+        #[arg(value_name = "GROUP")]
+        group: String,
+    },
     /// Sign the draft of the next epoch, after showing what it changes
     #[command(after_help = "EXAMPLES\n  kluis trust sign\n  kluis trust sign --yes")]
     Sign,
@@ -87,11 +100,17 @@ pub fn name(args: &Args) -> String {
     let action = match args.action {
         Action::Show { .. } => "show",
         Action::Set { .. } => "set",
+        Action::Raise { .. } => "raise",
         Action::Sign => "sign",
         Action::Pin { .. } => "pin",
         Action::Compare { .. } => "compare",
     };
     format!("trust {action}")
+}
+
+/// Whether it works on the clusters of -c: epochs are about the whole repository, but for the groups of a cluster.
+pub fn takes_clusters(args: &Args) -> bool {
+    matches!(args.action, Action::Raise { .. })
 }
 
 /// Runs the command.
@@ -112,6 +131,12 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let drafted = trust::set(session, &parsed, &what)?;
             let owed = drafted.written.findings.clone();
             Ok(Answer::written(drafted, &owed))
+        }
+        Action::Raise { group } => {
+            global.refuse_at()?;
+            let raised = trust::raise(session, |repository| global.clusters(repository), group)?;
+            let owed = raised.drafted.written.findings.clone();
+            Ok(Answer::written(raised, &owed))
         }
         Action::Sign => {
             global.refuse_at()?;
@@ -318,6 +343,26 @@ impl Report for Pinned {
 
     fn is_value(&self) -> bool {
         true
+    }
+}
+
+impl Report for Raised {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        change::write_drafted(out, &self.drafted.changes, &self.drafted.written)?;
+        if !self.cuts_off.is_empty() {
+            writeln!(out, "\nApplying the manifest then cuts off:")?;
+        }
+        for one in &self.cuts_off {
+            writeln!(out, "  {} of {} until {}  {}", one.person, one.cluster, one.not_after, one.sha256.h16())?;
+        }
+        for (cluster, _) in &self.names {
+            writeln!(out, "once it counts: kluis export rbac -c {cluster} | kubectl apply -f -")?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
     }
 }
 

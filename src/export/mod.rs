@@ -9,7 +9,7 @@ pub mod kubeadm;
 pub mod kubeconfig;
 mod material;
 pub mod pem;
-mod rbac;
+pub mod rbac;
 
 pub use error::ExportError;
 pub use material::Material;

@@ -139,6 +139,11 @@ impl Span {
         Some(Self { count: digits.parse().ok()?, unit })
     }
 
+    /// The shorter of two.
+    pub fn shorter(self, other: Self) -> Self {
+        if other < self { other } else { self }
+    }
+
     /// The length in seconds.
     pub fn seconds(self) -> i64 {
         let unit = match self.unit {

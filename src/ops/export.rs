@@ -1,6 +1,8 @@
 //! `export`: gathers what a layout draws on from the verified repository, opens exactly that, and writes the files
 //! to a folder outside every git work tree. Laying out belongs to `export`, writing to `disk`.
 
+pub mod rbac;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -140,11 +140,11 @@ pub(super) struct Content<'a> {
     pub life: Span,
 }
 
-/// Issues one certificate. Returns the record's entry, with the dates of the result: they are clamped to the
+/// Issues one certificate for the public key `spki` (DER). Returns the record's entry, with the dates of the result: they are clamped to the
 /// authority's, and the PEM.
 pub(super) fn leaf(
     authority: &Authority,
-    key: &PrivateKey,
+    spki: &[u8],
     content: Content<'_>,
     now: Time,
     rng: &mut Rng,
@@ -157,7 +157,7 @@ pub(super) fn leaf(
     let validity = Validity { not_before: now.minus(BACKDATE), not_after: now.plus(content.life) };
     let Content { organizations, sans, .. } = content;
     let spec = LeafSpec { profile, owner, organizations, sans, validity };
-    let der = pki::issue_leaf(&key.spki(), &spec, &authority.certificate, &authority.key, rng)
+    let der = pki::issue_leaf(spki, &spec, &authority.certificate, &authority.key, rng)
         .map_err(|error| Failure::from(error).at(&content.place.to_string()))?;
     let facts = Facts::read(&der)?;
     let issued = Issued {
@@ -190,11 +190,29 @@ pub(super) struct NodeWork {
     pub fresh: Vec<(Profile, String)>,
     /// Certificates to remove.
     pub gone: Vec<(Place, String)>,
-    /// Whether keys in the existing bundle stay: then it is opened, once.
-    pub opens_bundle: bool,
+    /// What happens to its sealed bundle.
+    pub bundle: BundleWork,
+    /// The public keys (SPKI DER) of those of `fresh` whose keys stay on the node: they get no new key.
+    pub public: BTreeMap<Profile, Vec<u8>>,
+}
+
+/// What happens to a node's sealed bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BundleWork {
+    /// It is made of new keys alone.
+    New,
+    /// Keys in it stay: it is opened, once.
+    Open,
+    /// It stays as it is.
+    Keep,
 }
 
 impl NodeWork {
+    /// How many keys are made for it.
+    pub fn new_keys(&self) -> usize {
+        self.fresh.iter().filter(|(profile, _)| !self.public.contains_key(profile)).count()
+    }
+
     /// Whether anything happens.
     pub fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.gone.is_empty()
@@ -228,7 +246,15 @@ impl Target<'_> {
         (session, record, plan): (&mut Session, &mut Record, &mut Plan),
     ) -> Result<(), Failure> {
         let mut bundle = kept.keys;
-        for ((profile, _), key) in work.fresh.iter().zip(new_keys) {
+        let mut new_keys = new_keys.into_iter();
+        for (profile, _) in &work.fresh {
+            let (spki, key) = match work.public.get(profile) {
+                Some(spki) => (spki.clone(), None),
+                None => {
+                    let key = new_keys.next().ok_or_else(|| Failure::failed("too few keys were made"))?;
+                    (key.spki(), Some(key))
+                }
+            };
             let keyset = keyset_of(self.cluster, *profile);
             let missing = || Failure::refused(format!("the authority {keyset} of cluster {} is not open", self.name));
             let authority = opened.get(&keyset).ok_or_else(missing)?;
@@ -238,17 +264,26 @@ impl Target<'_> {
                 sans: &pki::subject_alt_names(*profile, &work.node, self.config),
                 life: self.config.lifetime.component,
             };
-            let (issued, pem) = leaf(authority, &key, content, session.now, &mut session.rng)?;
+            let (issued, pem) = leaf(authority, &spki, content, session.now, &mut session.rng)?;
             plan.write(&issued.place, pem);
             record.issued.push(issued);
-            bundle.push(SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8())));
+            bundle.extend(key.map(|key| SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8()))));
         }
         for (place, _) in &work.gone {
             plan.changes.removes.insert(place.to_string());
             record.removed.push(place.clone());
         }
         let name = SealedName::Node(work.node.name.clone());
+        if work.bundle == BundleWork::Keep {
+            return Ok(());
+        }
         if bundle.is_empty() {
+            // Its last key is on the node now. A bundle that nobody sealed before is not there to be removed.
+            if kept.revision > 1 {
+                let place = Place::Sealed(self.name.clone(), name);
+                plan.changes.removes.insert(place.to_string());
+                record.removed.push(place);
+            }
             return Ok(());
         }
         self.seal(&name, &bundle, (kept.revision, kept.imported), record, plan)
@@ -295,7 +330,7 @@ impl Bundle {
     ) -> Result<Self, Failure> {
         let place = Place::Sealed(cluster.clone(), SealedName::Node(work.node.name.clone()));
         let revision = secrets::next_revision(&repository.verified, &place);
-        if !work.opens_bundle {
+        if work.bundle != BundleWork::Open {
             return Ok(Self { revision, ..Self::new() });
         }
         let imported = secrets::entry(repository, &place)?.imported;
@@ -325,14 +360,14 @@ pub(super) fn carry_out(
     let keysets = works.iter().flat_map(|work| work.keysets(cluster)).collect();
     let opened = open_authorities(repository, actor, name, &keysets)?;
     let target = Target { epoch, name, cluster, config, recipients: &recipients };
-    let count = works.iter().map(|work| work.fresh.len()).sum();
+    let count = works.iter().map(NodeWork::new_keys).sum();
     let mut keys = keys(session, config.algorithm, count).into_iter();
     for work in works {
         let kept = Bundle::take_over(repository, actor, name, work)?;
         if kept.imported {
             record.reason = format!("new keys beside imported ones of node {}", work.node.name);
         }
-        let own = keys.by_ref().take(work.fresh.len()).collect();
+        let own = keys.by_ref().take(work.new_keys()).collect();
         target.node(&opened, work, own, kept, (session, record, plan))?;
     }
     Ok(())
@@ -349,7 +384,7 @@ pub(super) fn opens(
         let generation = issuing(&repository.verified, name, keyset)?;
         names.push(SealedName::Keyset(keyset, generation).to_string());
     }
-    let bundles = works.iter().filter(|work| work.opens_bundle);
+    let bundles = works.iter().filter(|work| work.bundle == BundleWork::Open);
     names.extend(bundles.map(|work| SealedName::Node(work.node.name.clone()).to_string()));
     Ok(names)
 }

@@ -23,6 +23,7 @@ pub mod people;
 pub mod person;
 mod pinning;
 mod plan;
+pub mod requests;
 pub mod reseal;
 pub mod review;
 mod secrets;

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::given::Given;
 use super::plan::{Plan, Written};
 use super::session::{Gate, Repository, Session};
-use crate::model::{ClusterName, PersonName, Remedy};
+use crate::model::{ClusterName, PersonName, Remedy, current_group, split_group};
 use crate::openpgp::Certificate;
 use crate::trust::difference::{Change, difference};
 use crate::trust::{Epoch, FormerReason, TrustRole, Verified};
@@ -225,10 +225,13 @@ fn parts(epoch: &mut Epoch, name: &PersonName, grant: &Parts, withdraw: &Parts) 
         let what = format!("on {cluster} the same part is given and taken back at once");
         return Err(Failure::usage(what));
     }
+    let grant = newest(grant, epoch);
     let mut withdraw = withdraw.with_admins();
     withdraw.groups.retain(|group| !grant.groups.contains(group));
-    let grant =
-        Parts { groups: grant.with_admins().groups.difference(&withdraw.groups).cloned().collect(), ..grant.clone() };
+    let grant = Parts {
+        groups: newest(&grant.with_admins(), epoch).groups.difference(&withdraw.groups).cloned().collect(),
+        ..grant
+    };
     for (cluster_name, cluster) in &mut epoch.clusters {
         set(
             &mut cluster.keyholders,
@@ -242,12 +245,28 @@ fn parts(epoch: &mut Epoch, name: &PersonName, grant: &Parts, withdraw: &Parts) 
         };
         let mut groups = cluster.groups.remove(name).unwrap_or_default();
         groups.extend(of(&grant));
-        groups.retain(|group| !of(&withdraw).contains(group));
+        // A name without a generation takes all of them back, but for one that is given at once.
+        let (given, taken) = (of(&grant), of(&withdraw));
+        groups.retain(|group| given.contains(group) || !taken.iter().any(|taken| is_taken(group, taken)));
         if !groups.is_empty() {
             cluster.groups.insert(name.clone(), groups);
         }
     }
     Ok(())
+}
+
+fn is_taken(group: &str, taken: &str) -> bool {
+    group == taken || split_group(group).0 == taken
+}
+
+/// Groups that are given without a generation are the newest that anybody on the cluster has: a newcomer joins those
+/// whose certificates the cluster's RBAC binds today.
+fn newest(parts: &Parts, epoch: &Epoch) -> Parts {
+    let newest = |(cluster, group): &(ClusterName, String)| {
+        let known = epoch.clusters.get(cluster).into_iter().flat_map(|cluster| cluster.groups.values().flatten());
+        (cluster.clone(), current_group(known, group).unwrap_or_else(|| group.clone()))
+    };
+    Parts { groups: parts.groups.iter().map(newest).collect(), ..parts.clone() }
 }
 
 fn set(names: &mut BTreeSet<PersonName>, name: &PersonName, grant: bool, withdraw: bool) {

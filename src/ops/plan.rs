@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use super::draft::{Draft, check_signed};
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
-use crate::model::{Code, Digest, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
+use crate::model::{ClusterName, Code, Digest, Finding, Fingerprint, Level, PersonName, Place, Remedy, Time};
 use crate::openpgp::{Certificate, Kind};
 use crate::repo::{ChangeSet, Commit, WorkTree};
-use crate::trust::{self, Entry, Epoch, Record, Tree, Verified};
+use crate::trust::{self, Entry, Epoch, Record, Request, Tree, Verified};
 
 /// A change set in the making.
 #[derive(Default)]
@@ -22,6 +22,7 @@ pub struct Plan {
     /// Whether errors that the tree had before may stay: for commands that mend one thing of several.
     pub keeps_errors: bool,
     record: Option<Record>,
+    request: Option<(ClusterName, Request)>,
     draft: Option<Draft>,
     signs_draft: bool,
 }
@@ -70,6 +71,11 @@ impl Plan {
     /// The record of this command; signed when the plan is carried out.
     pub fn record(&mut self, record: Record) {
         self.record = Some(record);
+    }
+
+    /// The request of this command; signed when the plan is carried out.
+    pub fn request(&mut self, cluster: ClusterName, request: Request) {
+        self.request = Some((cluster, request));
     }
 
     /// The epoch that this command drafts; signed when the plan is carried out.
@@ -131,6 +137,17 @@ impl Plan {
                 self.write(&place, signature);
             }
             self.write(&Place::Record { month, h16 }, bytes);
+        }
+        if let Some((cluster, request)) = self.request.take() {
+            let bytes = request.write().into_bytes();
+            let h16 = Digest::of(&bytes).h16();
+            let place = Place::RequestSignature(cluster.clone(), h16.clone(), actor.name.clone());
+            if !session.settings.dry_run {
+                let person = signing_epoch(verified, &actor.name);
+                let signature = sign(session, verified, actor, &bytes, Kind::Request, person)?;
+                self.write(&place, signature);
+            }
+            self.write(&Place::Request(cluster, h16), bytes);
         }
         written.paths = self.changes.writes.keys().chain(&self.changes.removes).cloned().collect();
         if session.settings.dry_run {
@@ -325,11 +342,11 @@ fn sign_listed(
     let alive = |key: &Fingerprint| {
         certificate.life(key).is_some_and(|(from, to)| from <= session.now && to.is_none_or(|to| session.now < to))
     };
-    // Epochs go on counting the signatures of a revoked key (FORMAT 5); a record of it would be void.
+    // Epochs go on counting the signatures of a revoked key (FORMAT 5); a record or request of it would be void.
     let latest = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
     let suspended = match kind {
-        Kind::Record => verified.log.suspended(&actor.name, latest),
-        Kind::Epoch | Kind::Request => BTreeSet::new(),
+        Kind::Record | Kind::Request => verified.log.suspended(&actor.name, latest),
+        Kind::Epoch => BTreeSet::new(),
     };
     let (mut expired, mut revoked) = (None, None);
     for key in &person.sign {
@@ -350,7 +367,7 @@ fn sign_listed(
     }
     Err(match (revoked, expired) {
         (Some(key), _) => {
-            let what = format!("the signing key {key} of {} was revoked: a record that it signs is void", actor.name);
+            let what = format!("the signing key {key} of {} was revoked: what it signs is void", actor.name);
             Failure::refused(what).help(Remedy::PersonUpdate(actor.name.clone()))
         }
         (None, Some(key)) => Failure::no_key(format!("the signing key {key} of {} has expired", actor.name))

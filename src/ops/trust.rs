@@ -3,6 +3,7 @@
 
 mod compare;
 mod pin;
+mod raise;
 mod view;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub use compare::{Comparison, Fork, Relation, Side, with_checkout, with_line};
 pub use pin::{PinSet, Pinned, print, set_pin};
+pub use raise::{Raised, raise};
 pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed, show};
 
 use super::draft::Draft;
@@ -94,16 +96,31 @@ pub struct Drafted {
 /// Drafts the next epoch with other thresholds or limits. Writes nothing if nothing changes.
 pub fn set(session: &mut Session, settings: &[Setting], what: &str) -> Result<Drafted, Failure> {
     let mut repository = session.open(&Gate::Draft)?;
-    let verified = &repository.verified;
-    let draft = Draft::start(verified, session.now, &format!("set {what}"));
-    let mut draft = draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))?;
-    let latest = repository.epoch()?.clone();
-    let base = verified.chain.draft().map_or(&latest, |draft| &draft.epoch).clone();
+    let what = format!("set {what}");
+    let mut draft = start(session, &repository, &what)?;
     let renewed = settings.iter().any(|setting| matches!(setting, Setting::Expires(_)));
     for setting in settings {
         setting.apply(&mut draft.epoch);
     }
     check_thresholds(&draft.epoch)?;
+    carry_out(session, &mut repository, draft, (&what, renewed))
+}
+
+fn start(session: &Session, repository: &Repository, what: &str) -> Result<Draft, Failure> {
+    let draft = Draft::start(&repository.verified, session.now, what);
+    draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))
+}
+
+/// Signs and writes the draft, if it changes anything. `renewed` says whether another end alone is a change.
+fn carry_out(
+    session: &mut Session,
+    repository: &mut Repository,
+    mut draft: Draft,
+    (what, renewed): (&str, bool),
+) -> Result<Drafted, Failure> {
+    let verified = &repository.verified;
+    let latest = repository.epoch()?.clone();
+    let base = verified.chain.draft().map_or(&latest, |draft| &draft.epoch).clone();
     let changes = |from| {
         let all = difference(from, &draft.epoch).into_iter();
         all.filter(|change| renewed || !matches!(change, Change::Expires { .. })).collect::<Vec<Change>>()
@@ -124,11 +141,11 @@ pub fn set(session: &mut Session, settings: &[Setting], what: &str) -> Result<Dr
     }
     note_dropped(session, verified);
     let mut actor = session.actor(verified)?;
-    let (title, why) = (format!("Draft epoch {}: set {what}", draft.epoch.number), draft.epoch.reason.clone());
+    let (title, why) = (format!("Draft epoch {}: {what}", draft.epoch.number), draft.epoch.reason.clone());
     draft.note_former(&latest, |_| crate::trust::FormerReason::Replaced);
     let mut plan = Plan::default();
     plan.draft(draft);
-    let written = plan.carry_out(session, &mut repository, &mut actor, &title, &why)?;
+    let written = plan.carry_out(session, repository, &mut actor, &title, &why)?;
     Ok(Drafted { changes, written })
 }
 

@@ -2,21 +2,24 @@
 //! beyond that; `check` does. Never panics, whatever the bytes.
 
 use x509_cert::Certificate;
+use x509_cert::certificate::Rfc5280;
 use x509_cert::der::asn1::OctetString;
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::{AnyRef, Decode, Encode, Tag, TagNumber, Tagged as _};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, SubjectKeyIdentifier,
 };
 use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_cert::time::Validity;
 
 use super::error::PkiError;
 use super::leaf::{
     AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME, SUBJECT_KEY_ID,
 };
 use super::name::{self, Attribute};
+use super::pem;
 use crate::model::{Digest, Host, Time, displayed};
 
 /// The bit of `Facts::key_usage` that lets a key sign certificates.
@@ -91,6 +94,27 @@ impl Facts {
     pub fn read(der: &[u8]) -> Result<Self, PkiError> {
         read(der).map_err(|why| PkiError::Der { what: "X.509 certificate", why })
     }
+}
+
+/// The last second of a certificate in PEM, read from its DER and nothing else of it: for a look at very many.
+/// `None` where the bytes are no certificate.
+pub fn not_after(pem: &[u8]) -> Option<Time> {
+    let der = pem::parse_pem(pem, "CERTIFICATE").ok()?;
+    let certificate = AnyRef::from_der(&der).ok()?;
+    let (tbs, _) = AnyRef::from_der_partial(certificate.value()).ok()?;
+    let mut rest = tbs.value();
+    // version, serialNumber, signature, issuer; then validity (RFC 5280, 4.1).
+    for tag in
+        [Tag::ContextSpecific { constructed: true, number: TagNumber(0) }, Tag::Integer, Tag::Sequence, Tag::Sequence]
+    {
+        let (part, after) = AnyRef::from_der_partial(rest).ok()?;
+        if part.tag() != tag {
+            return None;
+        }
+        rest = after;
+    }
+    let (validity, _) = Validity::<Rfc5280>::from_der_partial(rest).ok()?;
+    time(validity.not_after).ok()
 }
 
 fn read(der: &[u8]) -> Result<Facts, String> {

@@ -28,12 +28,12 @@ pub use authority::{CaSpec, NameConstraints, Validity, issue_ca};
 pub use check::{check_issued_by, check_leaf};
 pub use desired::{organizations, subject_alt_names};
 pub use error::PkiError;
-pub use facts::{ExtensionFacts, Facts};
+pub use facts::{ExtensionFacts, Facts, not_after};
 pub use key::PrivateKey;
 pub use leaf::{LeafSpec, issue_leaf};
 pub use pem::{
     certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, public_pem,
     service_account_public,
 };
-pub use request::{CsrFacts, build_csr, check_csr_pop, read_csr};
+pub use request::{CsrFacts, build_csr, check_csr_pop, parse_given_csr, read_csr};
 pub use signature::spki_strength;

@@ -9,16 +9,22 @@ use super::error::PkiError;
 use super::facts::strict;
 use super::key::PrivateKey;
 use super::name::{self, COMMON_NAME};
+use super::pem;
 use super::signature::PublicKey;
 use super::signer::Signer;
 use crate::env::Rng;
 use crate::model::{Digest, Time};
+use crate::secret::Secret;
 
 /// What a request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsrFacts {
     /// The CN, if the subject is exactly one CN as text and nothing else.
     pub common_name_only: Option<String>,
+    /// The CN, if there is exactly one, as text.
+    pub common_name: Option<String>,
+    /// The subject, as RFC 4514 writes it: for people to see, never for a decision.
+    pub subject: String,
     /// Whether it asks for anything: attributes, of which extensions are one.
     pub has_extensions_or_attributes: bool,
     /// SubjectPublicKeyInfo DER.
@@ -44,8 +50,12 @@ pub fn read_csr(der: &[u8]) -> Result<CsrFacts, PkiError> {
         },
         _ => None,
     };
+    let mut names = rdns.iter().flatten().filter(|one| one.oid == COMMON_NAME);
+    let common_name = names.next().filter(|_| names.next().is_none()).and_then(|one| one.text.clone());
     Ok(CsrFacts {
         common_name_only,
+        common_name,
+        subject: name::rfc4514(&rdns),
         has_extensions_or_attributes: !request.info.attributes.is_empty(),
         spki_id: Digest::of(&spki),
         spki,
@@ -60,6 +70,20 @@ pub fn check_csr_pop(der: &[u8]) -> Result<(), String> {
     let message = request.info.to_der().map_err(|error| error.to_string())?;
     let signature = request.signature.as_bytes().ok_or("its signature is no whole octets")?;
     PublicKey::read(&spki)?.verify(&request.algorithm, &message, signature)
+}
+
+/// The DER of a request that a person hands in: DER, or one PEM block of either label that tools write (RFC 7468,
+/// section 7), whatever is around it.
+pub fn parse_given_csr(bytes: &[u8]) -> Result<Vec<u8>, PkiError> {
+    const LABELS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
+    let text = Secret::new(bytes.to_vec());
+    if let Some(der) = LABELS.iter().find_map(|label| pem::read_lenient(&text, label)) {
+        return Ok(der.expose().to_vec());
+    }
+    match parse(bytes) {
+        Ok(_) => Ok(bytes.to_vec()),
+        Err(_) => Err(PkiError::Pem { label: LABELS[0].to_owned(), why: "there is not exactly one such block" }),
+    }
 }
 
 /// Makes a request for `common_name` alone, signed by `key`, and returns its DER.

@@ -34,12 +34,18 @@ pub(super) fn is_managed(path: &str) -> bool {
 /// Fails where the system refuses to list or read, and when a file changes while it is read. What is returned
 /// is what a command judges and uses: nothing is read twice (T80).
 pub fn read_tree(root: &Path) -> Result<Tree, DiskError> {
-    read_up_to(root, MOST_FILES)
+    read_up_to(root, MOST_FILES, &|_| true)
 }
 
-fn read_up_to(root: &Path, most: usize) -> Result<Tree, DiskError> {
+/// As `read_tree`, of the folders and files alone that `wants` says yes to; it is asked of each by its path, folders
+/// before what is in them.
+pub fn read_part(root: &Path, wants: &dyn Fn(&str) -> bool) -> Result<Tree, DiskError> {
+    read_up_to(root, MOST_FILES, wants)
+}
+
+fn read_up_to(root: &Path, most: usize, wants: &dyn Fn(&str) -> bool) -> Result<Tree, DiskError> {
     let mut tree = Tree::default();
-    let overflow = walk(&Folder::open(root)?, most, &mut |path, folder, name, kind| {
+    let overflow = walk_part(&Folder::open(root)?, most, wants, &mut |path, folder, name, kind| {
         let entry = match kind {
             Kind::File => read(path, folder, name)?,
             other => Entry::NotRegular(other.words().to_owned()),
@@ -68,57 +74,66 @@ pub(super) type Visit<'a> = dyn FnMut(&str, &Folder, &OsStr, Kind) -> Result<(),
 
 /// Visits everything in the managed trees of `root`; says whether there was too much to see it all.
 pub(super) fn walk(root: &Folder, most: usize, visit: &mut Visit<'_>) -> Result<bool, DiskError> {
-    let mut left = most;
+    walk_part(root, most, &|_| true, visit)
+}
+
+fn walk_part(
+    root: &Folder,
+    most: usize,
+    wants: &dyn Fn(&str) -> bool,
+    visit: &mut Visit<'_>,
+) -> Result<bool, DiskError> {
+    let mut walk = Walk { left: most, wants, visit };
     // The root is listed, not asked for `trust`: a file system that folds case would answer with `Trust`, and the
     // same repository would be judged differently elsewhere (T69).
     for (name, kind) in root.names()? {
         let Some(managed) = MANAGED.iter().find(|managed| name == **managed) else { continue };
-        let whole = step(root, &name, kind, managed, 0, &mut left, visit)?;
-        if !whole {
+        if wants(managed) && !walk.step(root, &name, kind, managed, 0)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// One entry, and all below it; `false` when the budget ended.
-fn step(
-    folder: &Folder,
-    name: &OsStr,
-    kind: Kind,
-    path: &str,
-    depth: usize,
-    left: &mut usize,
-    visit: &mut Visit<'_>,
-) -> Result<bool, DiskError> {
-    if kind != Kind::Folder {
-        visit(path, folder, name, kind)?;
-        return Ok(true);
-    }
-    if depth == DEEPEST {
-        visit(path, folder, name, Kind::Other("a folder deeper than any file may lie"))?;
-        return Ok(true);
-    }
-    let inner = match folder.sub(name) {
-        Err(DiskError::NotRegular { what, .. }) => {
-            visit(path, folder, name, Kind::Other(what))?;
+/// A walk under way.
+struct Walk<'a, 'b> {
+    left: usize,
+    wants: &'a dyn Fn(&str) -> bool,
+    visit: &'a mut Visit<'b>,
+}
+
+impl Walk<'_, '_> {
+    /// One entry, and all below it; `false` when the budget ended.
+    fn step(&mut self, folder: &Folder, name: &OsStr, kind: Kind, path: &str, depth: usize) -> Result<bool, DiskError> {
+        if kind != Kind::Folder {
+            (self.visit)(path, folder, name, kind)?;
             return Ok(true);
         }
-        opened => opened?,
-    };
-    let names = inner.names_up_to(*left + 1)?;
-    // A folder costs as much as a file: a million empty ones are as slow to walk.
-    if names.len() > *left {
-        return Ok(false);
-    }
-    *left -= names.len();
-    for (name, kind) in names {
-        let path = format!("{path}/{}", name_text(&name));
-        if !step(&inner, &name, kind, &path, depth + 1, left, visit)? {
+        if depth == DEEPEST {
+            (self.visit)(path, folder, name, Kind::Other("a folder deeper than any file may lie"))?;
+            return Ok(true);
+        }
+        let inner = match folder.sub(name) {
+            Err(DiskError::NotRegular { what, .. }) => {
+                (self.visit)(path, folder, name, Kind::Other(what))?;
+                return Ok(true);
+            }
+            opened => opened?,
+        };
+        let names = inner.names_up_to(self.left + 1)?;
+        // A folder costs as much as a file: a million empty ones are as slow to walk.
+        if names.len() > self.left {
             return Ok(false);
         }
+        self.left -= names.len();
+        for (name, kind) in names {
+            let path = format!("{path}/{}", name_text(&name));
+            if (self.wants)(&path) && !self.step(&inner, &name, kind, &path, depth + 1)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -227,8 +242,8 @@ mod tests {
             put(root.path(), &format!("trust/{n}/{n}"), b"");
             std::fs::create_dir_all(root.path().join(format!("pubkeys/{n}/empty"))).unwrap();
         }
-        assert!(!read_up_to(root.path(), 200).unwrap().overflow);
-        let tree = read_up_to(root.path(), 199).unwrap();
+        assert!(!read_up_to(root.path(), 200, &|_| true).unwrap().overflow);
+        let tree = read_up_to(root.path(), 199, &|_| true).unwrap();
         assert!(tree.overflow);
         assert!(tree.entries.len() <= 199);
     }

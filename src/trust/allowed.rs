@@ -413,7 +413,7 @@ pub fn break_glass(log: &Log, chain: &Chain, requests: &requests::Index, index: 
             if requests.get(&request).is_none() && requests::was_closed(log, index) {
                 continue; // the request left after the quorum that closed this had judged it
             }
-            people.extend(approvers(log, index, &request));
+            people.extend(approvers(log, &request, |one| one == index || log.dag.is_before(one, index)));
         }
         people.retain(|person| cluster.issuers.contains(person));
         let needed = epoch.epoch.threshold.break_glass as usize;
@@ -425,10 +425,10 @@ pub fn break_glass(log: &Log, chain: &Chain, requests: &requests::Index, index: 
     Ok(())
 }
 
-/// Who approved a request before the record at `index`; an adopted approval is its adopters'.
-fn approvers(log: &Log, index: usize, request: &crate::model::Digest) -> BTreeSet<PersonName> {
+/// Who approved a request in the records that `sees` takes; an adopted approval is its adopters'.
+pub fn approvers(log: &Log, request: &crate::model::Digest, sees: impl Fn(usize) -> bool) -> BTreeSet<PersonName> {
     let mut people = BTreeSet::new();
-    for earlier in (0..index).filter(|earlier| log.dag.is_before(*earlier, index)) {
+    for earlier in (0..log.records.len()).filter(|earlier| sees(*earlier)) {
         let logged = &log.records[earlier];
         if log.broken[earlier] || !logged.record.approve.contains(request) {
             continue;
@@ -436,7 +436,7 @@ fn approvers(log: &Log, index: usize, request: &crate::model::Digest) -> BTreeSe
         if log.void[earlier].is_none() {
             people.insert(logged.record.actor.clone());
         } else {
-            let seen = log.adopters[earlier].iter().filter(|by| log.dag.is_before(**by, index) || **by == index);
+            let seen = log.adopters[earlier].iter().filter(|by| sees(**by));
             people.extend(seen.map(|by| log.records[*by].record.actor.clone()));
         }
     }

@@ -7,6 +7,7 @@ use super::allowed::{GRACE, View};
 use super::chain::Chain;
 use super::epoch::{Cluster, Epoch};
 use super::log::{Log, Reason};
+use super::parallel;
 use super::record::Issued;
 use super::request::Request;
 use super::tree::{Entry, Tree};
@@ -26,6 +27,11 @@ pub struct Filed {
     pub request: Result<Request, Reason>,
     /// Who signed it: the name in the file name, the signature, and what verifying it said by certificate.
     pub signed: Result<Signed, Reason>,
+    /// The hash of the public key (SPKI DER) that it asks a certificate for, if its CSR can be read.
+    pub key: Option<Digest>,
+    /// Whether its CSR says what it must and proves that the asker has the key. No epoch decides that, so it is
+    /// looked at once.
+    csr: Result<(), Reason>,
 }
 
 /// A request's signature.
@@ -53,6 +59,8 @@ impl Filed {
 #[derive(Default)]
 pub struct Index {
     filed: BTreeMap<Digest, Filed>,
+    /// The requests with one key, by its hash: mostly one.
+    keys: BTreeMap<Digest, Vec<Digest>>,
 }
 
 impl Index {
@@ -64,22 +72,42 @@ impl Index {
                 signatures.entry((cluster, h16)).or_insert((person, path.clone()));
             }
         }
-        let mut index = Self::default();
+        let mut files = Vec::new();
         for (path, entry) in tree.in_clusters(&["requests"]) {
-            let (Ok(Place::Request(cluster, h16)), Entry::File { bytes, .. }) = (Place::parse(path), entry) else {
-                continue;
-            };
+            if let (Ok(Place::Request(cluster, h16)), Entry::File { bytes, .. }) = (Place::parse(path), entry) {
+                files.push((path, cluster, h16, bytes));
+            }
+        }
+        let read = parallel::map(&files, |(path, cluster, h16, bytes)| {
             let sha256 = Digest::of(bytes);
             let request = Request::parse(bytes).map_err(|fault| Reason::new(fault.code, fault.why));
             let request = match request {
-                _ if sha256.h16() != h16 => Err(Reason::new(Code::RecordName, format!("its hash is {}", sha256.h16()))),
+                _ if sha256.h16() != *h16 => {
+                    Err(Reason::new(Code::RecordName, format!("its hash is {}", sha256.h16())))
+                }
                 request => request,
             };
-            let signature = signatures.get(&(cluster.clone(), h16));
+            let signature = signatures.get(&(cluster.clone(), h16.clone()));
             let signed = sign(tree, chain, bytes, signature);
-            index.filed.insert(sha256, Filed { cluster, path: path.clone(), sha256, request, signed });
+            let (key, csr) = match &request {
+                Ok(request) => csr(request),
+                Err(reason) => (None, Err(reason.clone())),
+            };
+            Filed { cluster: cluster.clone(), path: (*path).clone(), sha256, request, signed, key, csr }
+        });
+        let mut index = Self::default();
+        for filed in read {
+            if let Some(key) = filed.key {
+                index.keys.entry(key).or_default().push(filed.sha256);
+            }
+            index.filed.insert(filed.sha256, filed);
         }
         index
+    }
+
+    /// The requests for a certificate of this key.
+    fn with_key(&self, key: &Digest) -> impl Iterator<Item = &Filed> {
+        self.keys.get(key).into_iter().flatten().filter_map(|sha256| self.filed.get(sha256))
     }
 
     /// The request with this hash.
@@ -131,7 +159,7 @@ pub fn judge(filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
         );
     }
     groups(request, cluster)?;
-    csr(request)
+    filed.csr.clone()
 }
 
 fn groups(request: &Request, cluster: &Cluster) -> Result<(), Reason> {
@@ -151,18 +179,24 @@ fn groups(request: &Request, cluster: &Cluster) -> Result<(), Reason> {
     }
 }
 
-fn csr(request: &Request) -> Result<(), Reason> {
-    let facts = pki::read_csr(&request.csr).map_err(|error| Reason::new(Code::CsrContent, error.to_string()))?;
-    if facts.common_name_only.as_deref() != Some(request.person.as_str()) || facts.has_extensions_or_attributes {
-        let why = format!("its CSR has another subject than CN={}, or extensions", request.person);
-        return Err(Reason::new(Code::CsrContent, why));
-    }
-    pki::spki_strength(&facts.spki).map_err(|why| Reason::new(Code::WeakKey, why))?;
-    pki::check_csr_pop(&request.csr).map_err(|why| Reason::new(Code::CsrPop, why))
-}
-
-fn spki(request: &Request) -> Option<Digest> {
-    pki::read_csr(&request.csr).ok().map(|facts| facts.spki_id)
+/// The public key of a CSR, and whether the CSR is one: the person's name and nothing else, a strong key, and
+/// proof that whoever made it has the key. Attack: O=system:masters, CA:TRUE, a foreign name or address in the CSR
+/// of somebody who may ask. The certificate is built from epoch and policy anyway; to refuse what else a CSR says
+/// keeps a reviewer from reading one thing and an issuer from granting another (T49).
+fn csr(request: &Request) -> (Option<Digest>, Result<(), Reason>) {
+    let facts = match pki::read_csr(&request.csr) {
+        Ok(facts) => facts,
+        Err(error) => return (None, Err(Reason::new(Code::CsrContent, error.to_string()))),
+    };
+    let judged = || {
+        if facts.common_name_only.as_deref() != Some(request.person.as_str()) || facts.has_extensions_or_attributes {
+            let why = format!("its CSR has another subject than CN={}, or extensions", request.person);
+            return Err(Reason::new(Code::CsrContent, why));
+        }
+        pki::spki_strength(&facts.spki).map_err(|why| Reason::new(Code::WeakKey, why))?;
+        pki::check_csr_pop(&request.csr).map_err(|why| Reason::new(Code::CsrPop, why))
+    };
+    (Some(facts.spki_id), judged())
 }
 
 /// Whether the request that an `[[issued]]` entry names grants it under `epoch`.
@@ -184,7 +218,7 @@ pub fn grants(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, epoc
     let mismatch = request.person != *person
         || request.profile != profile
         || entry.place.cluster() != Some(&filed.cluster)
-        || spki(request) != Some(entry.spki)
+        || filed.key != Some(entry.spki)
         || entry.organizations().iter().any(|group| !request.groups.contains(group))
         || entry.not_after.since(entry.not_before) > request.lifetime.seconds() + GRACE.seconds();
     if mismatch {
@@ -225,11 +259,11 @@ fn unused(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, own: &Di
 
 /// An older request with the same key: by `created`, then by hash.
 fn older_twin(index: &Index, own: &Digest) -> Result<(), Reason> {
-    let Some(Ok(request)) = index.get(own).map(|filed| &filed.request) else { return Ok(()) };
-    let key = spki(request);
-    let twin = index.all().find(|other| {
+    let Some(filed) = index.get(own) else { return Ok(()) };
+    let (Ok(request), Some(key)) = (&filed.request, &filed.key) else { return Ok(()) };
+    let twin = index.with_key(key).find(|other| {
         let Ok(theirs) = &other.request else { return false };
-        other.sha256 != *own && (theirs.created, other.sha256) < (request.created, *own) && spki(theirs) == key
+        other.sha256 != *own && (theirs.created, other.sha256) < (request.created, *own)
     });
     match twin {
         Some(twin) => {
@@ -303,8 +337,7 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
         if used || denied {
             continue;
         }
-        let pending = judge(filed, &latest.epoch).and_then(|()| fresh(index, log, filed));
-        if let Err(reason) = pending {
+        if let Err(reason) = grantable(index, log, filed, &latest.epoch) {
             let once = chain.all().iter().filter(|e| e.epoch.number < latest.epoch.number);
             let once_good = once.into_iter().any(|epoch| judge(filed, &epoch.epoch).is_ok());
             if once_good {
@@ -334,11 +367,16 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
     findings
 }
 
+/// Whether `epoch`, the latest, would grant a request that waits, by all that is known today: signer, cluster,
+/// groups, CSR, a key that was never seen and is not revoked. Use, denial and expiry are not looked at.
+pub fn grantable(index: &Index, log: &Log, filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
+    judge(filed, epoch).and_then(|()| fresh(index, log, filed))
+}
+
 /// A pending request's key is nowhere yet.
 fn fresh(index: &Index, log: &Log, filed: &Filed) -> Result<(), Reason> {
     older_twin(index, &filed.sha256)?;
-    let Ok(request) = &filed.request else { return Ok(()) };
-    let key = spki(request);
+    let key = filed.key;
     // What a void record says of it is that record's fault, and no reason against whoever asked.
     let used = log.counted().flat_map(|(_, logged)| &logged.record.issued).any(|entry| Some(entry.spki) == key);
     if used {

@@ -1,14 +1,15 @@
 //! `cluster apply`: brings certificates in line with cluster.toml as it lies in the work tree, edited or not.
 //! Issues what is newly asked for, takes away what belongs to no node any more, and takes the edited file along.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::super::cert::node::kept_by_node;
 use super::super::draft::Draft;
 use super::super::failure::Failure;
-use super::super::issuing::{self, NodeWork, Step};
+use super::super::issuing::{self, BundleWork, NodeWork, Step};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Gate, Repository, Session};
 use crate::model::{ClusterConfig, ClusterName, Digest, Host, Node, Place, Profile, Remedy, SealedName, displayed};
@@ -182,18 +183,24 @@ fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure>
 fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &ClusterConfig) -> NodeWork {
     let bundle = Place::Sealed(name.clone(), SealedName::Node(node.name.clone()));
     let has_bundle = is_sealed(verified, &bundle);
-    let mut work = NodeWork { node: node.clone(), fresh: Vec::new(), gone: Vec::new(), opens_bundle: false };
+    let (fresh, gone, bundle) = (Vec::new(), Vec::new(), BundleWork::New);
+    let mut work = NodeWork { node: node.clone(), fresh, gone, bundle, public: BTreeMap::new() };
+    // Keys that stay on the node are certified again as they are: whoever has them proved it once.
+    let kept = kept_by_node(verified, name, &node.name);
     let mut stays = false;
     for profile in node.profiles() {
         let place = Place::NodeCert(name.clone(), node.name.clone(), profile);
         let why = match verified.current.leaves.get(&place) {
-            _ if !has_bundle => Some("its node has no keys yet".to_owned()),
+            _ if !has_bundle && !kept.contains_key(&profile) => Some("its node has no keys yet".to_owned()),
             None => Some("there is none yet".to_owned()),
             Some(facts) => difference(facts, profile, node, config),
         };
         match why {
-            Some(why) => work.fresh.push((profile, why)),
-            None => stays = true,
+            Some(why) => {
+                work.public.extend(kept.get(&profile).map(|spki| (profile, spki.clone())));
+                work.fresh.push((profile, why));
+            }
+            None => stays |= !kept.contains_key(&profile),
         }
     }
     for (place, profile) in certificates(verified, name, node) {
@@ -201,8 +208,17 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
             work.gone.push((place, format!("{} has no such role any more", node.name)));
         }
     }
-    work.opens_bundle = stays && !work.is_empty();
+    let bundled_goes = work.gone.iter().any(|(place, _)| !is_kept(&kept, place));
+    work.bundle = match (stays && !work.is_empty(), work.new_keys() > 0 || bundled_goes) {
+        (_, false) => BundleWork::Keep,
+        (true, true) => BundleWork::Open,
+        (false, true) => BundleWork::New,
+    };
     work
+}
+
+fn is_kept(kept: &BTreeMap<Profile, Vec<u8>>, place: &Place) -> bool {
+    matches!(place, Place::NodeCert(_, _, profile) if kept.contains_key(profile))
 }
 
 fn is_sealed(verified: &Verified, place: &Place) -> bool {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::draft::Draft;
 use super::super::failure::Failure;
-use super::super::issuing::{self, Authority, BACKDATE, Bundle, Content, NodeWork, Opened, Target};
+use super::super::issuing::{self, Authority, BACKDATE, Bundle, BundleWork, Content, NodeWork, Opened, Target};
 use super::super::own_keys;
 use super::super::plan::Plan;
 use super::super::secrets::Recipients;
@@ -144,7 +144,8 @@ impl Making<'_> {
         let Some(own) = &mut self.report.break_glass else { return Ok(None) };
         self.record.reason = own.reason.clone();
         let life = bounded(self.config.lifetime.break_glass, target.epoch.policy.max_break_glass);
-        let (issued, pem, own_key) = own_break_glass(session, repository, target, opened, (&actor.name, life))?;
+        let (issued, pem, own_key) =
+            own_certificate(session, repository, target, opened, (&actor.name, Profile::BreakGlass, &[], life))?;
         own.serial = Some(issued.serial.clone());
         own.not_after = issued.not_after;
         own.key = Some(own_key.path.display().to_string());
@@ -154,26 +155,27 @@ impl Making<'_> {
     }
 }
 
-/// Issues `person`'s break-glass certificate with a new key, and seals the key to them alone.
-pub(in crate::ops) fn own_break_glass(
+/// Issues `person`'s certificate with a new key, and seals the key to them alone. `groups` are for `client`; those of
+/// break-glass are its profile's.
+pub(in crate::ops) fn own_certificate(
     session: &mut Session,
     repository: &Repository,
     target: &Target<'_>,
     opened: &Opened,
-    (person, life): (&PersonName, Span),
+    (person, profile, groups, life): (&PersonName, Profile, &[String], Span),
 ) -> Result<(crate::trust::record::Issued, Vec<u8>, own_keys::OwnKey), Failure> {
-    let profile = Profile::BreakGlass;
     let keyset = crate::trust::keyset_of(target.cluster, profile);
     let missing = || Failure::refused(format!("the authority {keyset} of cluster {} is not open", target.name));
     let authority = opened.get(&keyset).ok_or_else(missing)?;
     let key = PrivateKey::generate(target.config.algorithm, &mut session.rng);
+    let fixed = pki::organizations(profile, target.config);
     let content = Content {
         place: Place::PersonCert(target.name.clone(), person.clone(), profile),
-        organizations: &pki::organizations(profile, target.config),
+        organizations: if profile == Profile::Client { groups } else { &fixed },
         sans: &[],
         life,
     };
-    let (issued, pem) = issuing::leaf(authority, &key, content, session.now, &mut session.rng)?;
+    let (issued, pem) = issuing::leaf(authority, &key.spki(), content, session.now, &mut session.rng)?;
     let place = (target.epoch, target.cluster);
     let own_key = own_keys::seal(session, &repository.verified, place, person, (profile, &key))?;
     Ok((issued, pem, own_key))
@@ -182,7 +184,7 @@ pub(in crate::ops) fn own_break_glass(
 /// Every certificate of a new node.
 fn all_of(node: &crate::model::Node) -> NodeWork {
     let fresh = node.profiles().map(|profile| (profile, "new".to_owned())).collect();
-    NodeWork { node: node.clone(), fresh, gone: Vec::new(), opens_bundle: false }
+    NodeWork { node: node.clone(), fresh, gone: Vec::new(), bundle: BundleWork::New, public: BTreeMap::new() }
 }
 
 /// The names that an authority is good for, where name constraints are asked for: those of every server that it

@@ -6,4 +6,4 @@ pub mod new;
 pub mod template;
 pub mod view;
 
-pub(super) use making::own_break_glass;
+pub(super) use making::own_certificate;

@@ -31,8 +31,9 @@ pub(super) fn check(walk: &Walk<'_>, current: &mut Current, findings: &mut Vec<F
         if let Place::NodeCert(cluster, node, profile) = place {
             let bundle = Place::Sealed(cluster.clone(), SealedName::Node(node.clone()));
             if let Some(Vouched { vouch: Vouch::Sealed(sealed), .. }) = current.paths.get(&bundle) {
+                // Without one, the key never left its node: the certificate was issued for a CSR.
                 let key = sealed.public.iter().find(|key| key.name == profile.as_str());
-                if key.is_none_or(|key| key.id != facts.spki_id) {
+                if key.is_some_and(|key| key.id != facts.spki_id) {
                     let why = format!("the key {profile} in {bundle} is not this certificate's");
                     findings.push(Finding::new(Code::SpkiMismatch, why).at(place.to_string()));
                 }
