@@ -36,6 +36,13 @@ impl Report for StatusReport {
                 let (person, name, end) = (&one.person, &cluster.name, one.not_after);
                 writeln!(out, "BREAK-GLASS  {person} is system:masters on {name} until {end}")?;
             }
+            for one in cluster.requests.iter().filter(|one| one.groups.contains("system:masters")) {
+                let (person, name, needed) = (&one.person, &cluster.name, one.needed);
+                let have = one.approved_by.len();
+                writeln!(out, "BREAK-GLASS  {person} asks for it on {name}: {have} of {needed} issuers approve")?;
+                writeln!(out, "             because {}", displayed(&one.reason))?;
+                writeln!(out, "             kluis request approve -c {name} {}", one.request)?;
+            }
         }
         match epoch {
             Some(epoch) => {

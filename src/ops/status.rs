@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::requests::{self, Standing};
 use super::session::{Gate, Repository, Session};
 use super::verify::Waiting;
-use crate::model::{ClusterName, Digest, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, State, Time};
+use crate::model::{ClusterName, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, State, Time};
 use crate::trust::current::Vouch;
 use crate::trust::owed::due_recipients;
 use crate::trust::record::Issued;
-use crate::trust::{Cluster, Epoch, Verified, requests};
+use crate::trust::{Cluster, Epoch, Verified};
 
 /// How many of the next ends are listed.
 const NEXT: usize = 5;
@@ -97,6 +98,12 @@ pub struct PendingRequest {
     pub groups: BTreeSet<String>,
     /// When it can no longer be approved.
     pub expires: Time,
+    /// Why.
+    pub reason: String,
+    /// The issuers who approved it so far.
+    pub approved_by: BTreeSet<PersonName>,
+    /// How many it takes.
+    pub needed: u32,
 }
 
 /// Something that ends.
@@ -213,26 +220,21 @@ fn break_glass(verified: &Verified, name: &ClusterName, now: Time) -> Vec<BreakG
 }
 
 fn pending(verified: &Verified, epoch: &Epoch, name: &ClusterName, now: Time) -> Vec<PendingRequest> {
-    let records = || verified.log.counted().map(|(_, logged)| &logged.record);
-    let used: BTreeSet<Digest> =
-        records().flat_map(|record| &record.issued).filter_map(|entry| entry.request).collect();
-    let denied: BTreeSet<Digest> = records().flat_map(|record| &record.deny).map(|entry| entry.request).collect();
-    let mut found = Vec::new();
-    for filed in verified.requests.all().filter(|filed| filed.cluster == *name) {
-        let Ok(request) = &filed.request else { continue };
-        let done = used.contains(&filed.sha256) || denied.contains(&filed.sha256);
-        if done || request.expires <= now || requests::judge(filed, epoch).is_err() {
-            continue;
-        }
-        found.push(PendingRequest {
-            request: filed.sha256.h16(),
-            person: request.person.clone(),
-            profile: request.profile.to_string(),
-            groups: request.groups.clone(),
-            expires: request.expires,
-        });
-    }
-    found
+    let pages = requests::pages(verified, epoch, std::slice::from_ref(name), now);
+    let waiting = pages.into_iter().filter_map(|page| match page.standing {
+        Standing::Waiting { approved_by, needed } => Some(PendingRequest {
+            request: page.request.h16(),
+            person: page.person,
+            profile: page.profile.to_string(),
+            groups: page.groups,
+            expires: page.expires,
+            reason: page.reason,
+            approved_by,
+            needed,
+        }),
+        _ => None,
+    });
+    waiting.collect()
 }
 
 fn to_reseal(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &Cluster) -> usize {

@@ -8,6 +8,7 @@ use super::epoch::{Cluster, Epoch};
 use super::log::{Log, Reason};
 use super::phases::{self, Steps};
 use super::record::{Issued, Record, Sealed};
+use super::uses::Uses;
 use super::{Authorities, requests};
 use crate::model::{ClusterName, Code, Keyset, PersonName, Place, Profile, SealedName, Span, State, Subject};
 
@@ -23,6 +24,8 @@ pub struct View<'a> {
     pub authorities: &'a Authorities,
     /// The steps of all rotations.
     pub steps: &'a Steps,
+    /// What the log did with requests and keys.
+    pub uses: &'a Uses,
 }
 
 /// Lifetimes may exceed their bound by this much, for backdating.

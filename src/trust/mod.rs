@@ -20,6 +20,7 @@ pub mod record;
 mod request;
 pub mod requests;
 mod tree;
+mod uses;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use files::{check as check_files, holds_secret, holds_whole_secret};
 pub use record::Record;
 pub use request::Request;
 pub use tree::{Entry, Tree};
+pub use uses::Uses;
 pub use verify::{Verified, exit_code, verify, verify_as_if_signed, verify_change, without_draft};
 
 /// The CA certificates of a tree, by the hash of their DER.

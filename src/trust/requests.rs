@@ -1,7 +1,7 @@
 //! Requests of a tree: who signed them, whether an epoch would grant them, and what they were used for
 //! (FORMAT 7). Only the public key of a CSR is ever used; the certificate is built from epoch and policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::allowed::{GRACE, View};
 use super::chain::Chain;
@@ -11,6 +11,7 @@ use super::parallel;
 use super::record::Issued;
 use super::request::Request;
 use super::tree::{Entry, Tree};
+use super::uses::Uses;
 use crate::model::{ClusterName, Code, Digest, Finding, Fingerprint, PersonName, Place, Profile, Remedy};
 use crate::openpgp::{Kind, Signature, SignatureFault};
 use crate::pki;
@@ -233,22 +234,13 @@ pub fn grants(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, epoc
 /// Used once, not denied before, and its key never seen elsewhere before.
 fn unused(view: &View<'_>, index: usize, entry: &Issued, hash: &Digest, own: &Digest) -> Result<(), Reason> {
     let log = view.log;
-    let earlier = (0..index).filter(|earlier| log.dag.is_before(*earlier, index));
-    for record in earlier.map(|earlier| &log.records[earlier]) {
-        if record.record.deny.iter().any(|deny| deny.request == *hash) {
-            return Err(Reason::new(Code::RequestDenied, format!("its request was denied in {}", record.sha256.h16())));
-        }
-        for other in &record.record.issued {
-            if other.request == Some(*hash) {
-                return Err(Reason::new(Code::RequestUsed, format!("its request was used in {}", record.sha256.h16())));
-            }
-            if other.spki == entry.spki {
-                return Err(Reason::new(
-                    Code::SpkiReuse,
-                    format!("its key has a certificate from {}", record.sha256.h16()),
-                ));
-            }
-        }
+    let first = |records: &[usize]| records.iter().copied().find(|earlier| log.dag.is_before(*earlier, index));
+    let denied = first(view.uses.denied(hash)).map(|at| (at, 0, Code::RequestDenied, "its request was denied in"));
+    let used = first(view.uses.granted(hash)).map(|at| (at, 1, Code::RequestUsed, "its request was used in"));
+    let keyed =
+        first(view.uses.certified(&entry.spki)).map(|at| (at, 2, Code::SpkiReuse, "its key has a certificate from"));
+    if let Some((at, _, code, what)) = [denied, used, keyed].into_iter().flatten().min() {
+        return Err(Reason::new(code, format!("{what} {}", log.records[at].sha256.h16())));
     }
     let mut twins = log.records[index].record.issued.iter().filter(|other| other.request == Some(*hash));
     if twins.nth(1).is_some() {
@@ -283,9 +275,7 @@ pub fn approvable(view: &View<'_>, index: usize, filed: &Filed, epoch: &Epoch) -
     if view.log.records[index].record.time >= request.expires {
         return Err(Reason::new(Code::RequestExpired, format!("the request expired {}", request.expires)));
     }
-    let denied = (0..index).filter(|earlier| view.log.dag.is_before(*earlier, index));
-    let mut denied = denied.flat_map(|earlier| &view.log.records[earlier].record.deny);
-    if denied.any(|deny| deny.request == filed.sha256) {
+    if view.uses.denied(&filed.sha256).iter().any(|earlier| view.log.dag.is_before(*earlier, index)) {
         return Err(Reason::new(Code::RequestDenied, "the request was denied before"));
     }
     Ok(())
@@ -314,7 +304,8 @@ pub fn is_needed(view: &View<'_>, h16: &str, k: u32) -> bool {
 pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(latest) = chain.latest() else { return findings };
-    let mut wanted: Vec<String> = Vec::new();
+    let mut wanted: HashSet<String> = HashSet::new();
+    let uses = Uses::of(log);
     for filed in index.all() {
         let at = |reason: &Reason| {
             let finding = Finding::new(reason.code, reason.why.clone()).at(&filed.path);
@@ -322,7 +313,7 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             filed.person().map_or(finding.clone(), |person| finding.of(person))
         };
         if let Ok(signed) = &filed.signed {
-            wanted.push(
+            wanted.insert(
                 Place::RequestSignature(filed.cluster.clone(), filed.sha256.h16(), signed.person.clone()).to_string(),
             );
         }
@@ -331,13 +322,11 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             findings.push(at(reason));
             continue;
         }
-        let used =
-            log.counted().any(|(_, logged)| logged.record.issued.iter().any(|e| e.request == Some(filed.sha256)));
-        let denied = log.counted().any(|(_, logged)| logged.record.deny.iter().any(|d| d.request == filed.sha256));
-        if used || denied {
+        let done = uses.granted(&filed.sha256).iter().chain(uses.denied(&filed.sha256));
+        if done.into_iter().any(|record| log.counts(*record)) {
             continue;
         }
-        if let Err(reason) = grantable(index, log, filed, &latest.epoch) {
+        if let Err(reason) = grantable(index, (log, &uses), filed, &latest.epoch) {
             let once = chain.all().iter().filter(|e| e.epoch.number < latest.epoch.number);
             let once_good = once.into_iter().any(|epoch| judge(filed, &epoch.epoch).is_ok());
             if once_good {
@@ -369,17 +358,16 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
 
 /// Whether `epoch`, the latest, would grant a request that waits, by all that is known today: signer, cluster,
 /// groups, CSR, a key that was never seen and is not revoked. Use, denial and expiry are not looked at.
-pub fn grantable(index: &Index, log: &Log, filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
-    judge(filed, epoch).and_then(|()| fresh(index, log, filed))
+pub fn grantable(index: &Index, (log, uses): (&Log, &Uses), filed: &Filed, epoch: &Epoch) -> Result<(), Reason> {
+    judge(filed, epoch).and_then(|()| fresh(index, (log, uses), filed))
 }
 
 /// A pending request's key is nowhere yet.
-fn fresh(index: &Index, log: &Log, filed: &Filed) -> Result<(), Reason> {
+fn fresh(index: &Index, (log, uses): (&Log, &Uses), filed: &Filed) -> Result<(), Reason> {
     older_twin(index, &filed.sha256)?;
-    let key = filed.key;
     // What a void record says of it is that record's fault, and no reason against whoever asked.
-    let used = log.counted().flat_map(|(_, logged)| &logged.record.issued).any(|entry| Some(entry.spki) == key);
-    if used {
+    let used = filed.key.map_or(&[][..], |key| uses.certified(&key));
+    if used.iter().any(|record| log.counts(*record)) {
         return Err(Reason::new(Code::SpkiReuse, "its key has a certificate already"));
     }
     revoked(log, filed)

@@ -184,7 +184,7 @@ impl Ground {
         self.commit(&changes);
     }
 
-    fn commit(&self, changes: &ChangeSet) {
+    pub fn commit(&self, changes: &ChangeSet) {
         let work = WorkTree::open(&self.repo()).unwrap();
         work.apply(changes, &Commit::Message("by hand".to_owned()), self.now).unwrap();
     }

@@ -19,9 +19,8 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::session::Repository;
 use crate::model::{ClusterName, Code, Digest, Fingerprint, PersonName, Profile, Remedy, Span, Time};
-use crate::trust::record::Issued;
 use crate::trust::requests::{self, Filed};
-use crate::trust::{Epoch, Verified, approvers};
+use crate::trust::{Epoch, Uses, Verified, approvers};
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,49 +112,42 @@ pub struct RequestPage {
     pub standing: Standing,
 }
 
-/// The certificate that a counted record issued for a request.
-fn granted<'a>(verified: &'a Verified, filed: &Filed) -> Option<(usize, &'a Issued)> {
-    let entries = verified.log.counted().flat_map(|(index, logged)| {
-        let issued = logged.record.issued.iter();
-        issued.filter(|entry| entry.request == Some(filed.sha256)).map(move |entry| (index, entry))
-    });
-    entries.last()
-}
-
 /// What became of a request, as of `now`.
-fn standing(verified: &Verified, epoch: &Epoch, filed: &Filed, now: Time) -> Standing {
+fn standing(verified: &Verified, uses: &Uses, epoch: &Epoch, filed: &Filed, now: Time) -> Standing {
     let log = &verified.log;
-    if let Some((index, entry)) = granted(verified, filed) {
+    let counted = |records: &[usize]| records.iter().rev().copied().find(|record| log.counts(*record));
+    if let Some(index) = counted(uses.granted(&filed.sha256)) {
         let logged = &log.records[index];
-        return Standing::Granted {
-            record: logged.sha256,
-            by: logged.record.actor.clone(),
-            certificate: entry.sha256,
-            not_after: entry.not_after,
-        };
+        let issued = logged.record.issued.iter().find(|entry| entry.request == Some(filed.sha256));
+        if let Some(entry) = issued {
+            let (record, by) = (logged.sha256, logged.record.actor.clone());
+            return Standing::Granted { record, by, certificate: entry.sha256, not_after: entry.not_after };
+        }
     }
-    let mut denials =
-        log.counted().flat_map(|(_, logged)| logged.record.deny.iter().map(move |deny| (logged, &deny.request, deny)));
-    if let Some((logged, _, deny)) = denials.find(|(_, request, _)| **request == filed.sha256) {
-        let (record, by, why) = (logged.sha256, logged.record.actor.clone(), deny.reason.clone());
-        return Standing::Denied { record, by, why };
+    if let Some(index) = counted(uses.denied(&filed.sha256)) {
+        let logged = &log.records[index];
+        let deny = logged.record.deny.iter().find(|deny| deny.request == filed.sha256);
+        let (record, by) = (logged.sha256, logged.record.actor.clone());
+        return Standing::Denied { record, by, why: deny.map(|deny| deny.reason.clone()).unwrap_or_default() };
     }
-    match (&filed.request, requests::grantable(&verified.requests, log, filed, epoch)) {
+    match (&filed.request, requests::grantable(&verified.requests, (log, uses), filed, epoch)) {
         (_, Err(reason)) => Standing::Dead { code: reason.code, why: reason.why },
         (Ok(request), Ok(())) if request.expires <= now => Standing::Expired,
-        (Ok(request), Ok(())) => {
+        (Ok(request), Ok(())) if request.profile != Profile::BreakGlass => {
+            Standing::Waiting { approved_by: BTreeSet::new(), needed: 1 }
+        }
+        (Ok(_), Ok(())) => {
             let issuers = epoch.clusters.get(&filed.cluster).map(|cluster| &cluster.issuers);
             let mut approved_by = approvers(log, &filed.sha256, |_| true);
             approved_by.retain(|person| issuers.is_some_and(|issuers| issuers.contains(person)));
-            let needed = if request.profile == Profile::BreakGlass { epoch.threshold.break_glass } else { 1 };
-            Standing::Waiting { approved_by, needed }
+            Standing::Waiting { approved_by, needed: epoch.threshold.break_glass }
         }
         (Err(reason), Ok(())) => Standing::Dead { code: reason.code, why: reason.why.clone() },
     }
 }
 
 /// A request with what became of it; `None` for one that can't be read, which verifying reports.
-fn page(verified: &Verified, epoch: &Epoch, filed: &Filed, now: Time) -> Option<RequestPage> {
+fn page(verified: &Verified, uses: &Uses, epoch: &Epoch, filed: &Filed, now: Time) -> Option<RequestPage> {
     let request = filed.request.as_ref().ok()?;
     let (_, signed_by) = filed.signer()?;
     Some(RequestPage {
@@ -170,14 +162,15 @@ fn page(verified: &Verified, epoch: &Epoch, filed: &Filed, now: Time) -> Option<
         reason: request.reason.clone(),
         key: filed.key,
         signed_by: signed_by.clone(),
-        standing: standing(verified, epoch, filed, now),
+        standing: standing(verified, uses, epoch, filed, now),
     })
 }
 
 /// The requests for `clusters`, the oldest first.
 pub fn pages(verified: &Verified, epoch: &Epoch, clusters: &[ClusterName], now: Time) -> Vec<RequestPage> {
     let filed = verified.requests.all().filter(|filed| clusters.contains(&filed.cluster));
-    let mut pages: Vec<RequestPage> = filed.filter_map(|filed| page(verified, epoch, filed, now)).collect();
+    let uses = Uses::of(&verified.log);
+    let mut pages: Vec<RequestPage> = filed.filter_map(|filed| page(verified, &uses, epoch, filed, now)).collect();
     pages.sort_by(|a, b| (&a.cluster, a.created, a.request).cmp(&(&b.cluster, b.created, b.request)));
     pages
 }
@@ -197,7 +190,8 @@ pub fn find(repository: &Repository, clusters: &[ClusterName], text: &str, now: 
     match found.as_slice() {
         [one] => {
             let unreadable = || Failure::refused(format!("the request {name} can't be read")).help(Remedy::Verify);
-            page(&repository.verified, epoch, one, now).ok_or_else(unreadable)
+            let uses = Uses::of(&repository.verified.log);
+            page(&repository.verified, &uses, epoch, one, now).ok_or_else(unreadable)
         }
         [] => {
             let names = clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");

@@ -11,6 +11,7 @@ use crate::trust::allowed::{self, View};
 use crate::trust::chain::Chain;
 use crate::trust::phases::Steps;
 use crate::trust::requests;
+use crate::trust::uses::Uses;
 
 /// Why a record is void.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,8 @@ pub fn decide(log: &mut Log, chain: &Chain, requests: &requests::Index, authorit
     let Some(latest) = chain.latest().map(|latest| latest.epoch.number) else { return };
     let rulings: Vec<_> = {
         let steps = Steps::of(log, |_| true);
-        let view = View { log, chain, requests, authorities, steps: &steps };
+        let uses = Uses::of(log);
+        let view = View { log, chain, requests, authorities, steps: &steps, uses: &uses };
         (0..log.records.len()).map(|index| rule(&view, index, latest)).collect()
     };
     for (index, (ruling, void)) in rulings.into_iter().enumerate() {
