@@ -235,6 +235,17 @@ fn the_guide_for_the_first_cluster_runs() {
 }
 
 #[test]
+fn the_page_on_access_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, _) = desk.follow("docs/ACCESS.md");
+    assert_eq!(commands, 4);
+    let subject = "sed -n 's/^ *client-certificate-data: //p' ../prod.conf | base64 -d \
+        | openssl x509 -noout -subject -nameopt RFC2253";
+    assert_eq!(desk.step("alice", subject), "subject=CN=alice,O=system:masters\n");
+    assert!(desk.home("alice").join(".kube/config").is_file());
+}
+
+#[test]
 fn everything_is_recovered_without_kluis() {
     let mut desk = Desk::with_a_cluster();
     let steps = steps(&read("docs/RECOVERY.md"));

@@ -116,6 +116,8 @@ fn every_command_answers_as_it_did() {
     book.page("cert-list", "bob", "cert list -c prod");
     book.page("cert-show", "bob", "cert show -c prod cp-1/apiserver");
     book.page("cert-issue", "alice", "cert issue apiserver -c prod --node cp-1");
+    let config = book.ground.dir.path().join("config");
+    book.page("kubeconfig", "alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display()));
     book.page("person-update", "alice", "person update bob --keyholder prod --issuer prod");
     book.page("verify-attention", "bob", "verify");
     book.page("reseal", "alice", "reseal");
@@ -149,6 +151,7 @@ fn every_command_answers_as_it_did() {
 /// Commands that are looked at in the tests below.
 fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
+    others.push("credential");
     others.extend(["review", "textconv", "person remove", "person revoke-key"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -212,6 +215,22 @@ fn opening_and_adopting_answer_as_they_did() {
     );
     let json = ground.run("alice", "adopt 0123456789abcdef --reason because -o json");
     insta::assert_snapshot!("adopt-refused-json", shown(&ground, &json));
+}
+
+/// The answer is for kubectl alone; `tests/kubeconfig.rs` reads it.
+#[test]
+fn credential_answers_as_it_did() {
+    let ground = Ground::new(&["alice", "bob"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    let answered = ground.run("alice", "credential -c prod --break-glass").ends(0);
+    assert!(answered.out.starts_with(r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential""#));
+    for (name, words) in [
+        ("credential-missing", "credential -c prod"),
+        ("credential-json", "credential -c prod -o json"),
+        ("kubeconfig-missing", "kubeconfig -c prod --out -"),
+    ] {
+        insta::assert_snapshot!(name, shown(&ground, &ground.run("alice", words)));
+    }
 }
 
 #[test]

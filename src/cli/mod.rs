@@ -70,6 +70,8 @@ commands! {
     Adopt adopt,
     Cluster cluster,
     Cert cert,
+    Kubeconfig kubeconfig,
+    Credential credential,
     Reseal reseal,
     Open open,
     Export export,
@@ -88,6 +90,8 @@ impl Command {
                 | Self::Doctor(_)
                 | Self::Cluster(_)
                 | Self::Cert(_)
+                | Self::Kubeconfig(_)
+                | Self::Credential(_)
                 | Self::Reseal(_)
                 | Self::Open(_)
                 | Self::Export(_)
