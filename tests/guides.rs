@@ -235,6 +235,38 @@ fn the_guide_for_the_first_cluster_runs() {
 }
 
 #[test]
+fn the_page_on_access_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, _) = desk.follow("docs/ACCESS.md");
+    assert_eq!(commands, 4);
+    let subject = "sed -n 's/^ *client-certificate-data: //p' ../prod.conf | base64 -d \
+        | openssl x509 -noout -subject -nameopt RFC2253";
+    assert_eq!(desk.step("alice", subject), "subject=CN=alice,O=system:masters\n");
+    assert!(desk.home("alice").join(".kube/config").is_file());
+}
+
+#[test]
+fn the_page_for_3_am_runs() {
+    let mut desk = Desk::with_a_cluster();
+    desk.step("bob", "gpg --export bob@example.org > bob.pgp");
+    desk.step("alice", "kluis person add bob --pgp ../bob.pgp --role root --keyholder prod --issuer prod");
+    desk.step("alice", "kluis trust pin > ../pin");
+    desk.step("bob", "git clone -q pki desk && cd desk && kluis trust pin \"$(cat ../pin)\" && kluis trust sign --yes");
+    desk.step("alice", "git pull -q ../desk HEAD && kluis trust set threshold.break_glass 2 && kluis reseal");
+    desk.step("alice", "kluis trust pin > ../pin");
+    // A machine that bob never sat at: nothing is pinned, no state is there.
+    fs::remove_dir_all(desk.path("s-bob")).unwrap();
+    desk.step("bob", "cd ..");
+    let (commands, _) = desk.follow("docs/BREAK-GLASS.md");
+    assert!(commands >= 10, "{commands}");
+    let credential = desk.step("bob", "kluis credential -c prod --break-glass --as bob");
+    assert!(credential.contains("\"kind\":\"ExecCredential\""), "the key is opened where it was made");
+    desk.step("alice", "kluis verify");
+    let status = desk.step("alice", "kluis status");
+    assert!(status.starts_with("BREAK-GLASS  bob is system:masters on prod until"), "{status}");
+}
+
+#[test]
 fn everything_is_recovered_without_kluis() {
     let mut desk = Desk::with_a_cluster();
     let steps = steps(&read("docs/RECOVERY.md"));

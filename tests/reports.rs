@@ -119,6 +119,8 @@ fn every_command_answers_as_it_did() {
     book.page("cert-issue-client", "alice", "cert issue client -c prod --lifetime 2h");
     book.page("cert-renew", "alice", "cert renew -c prod --within 400d --node w-1");
     book.page("cert-expiry", "bob", "cert expiry -c prod --within 400d");
+    let config = book.ground.dir.path().join("config");
+    book.page("kubeconfig", "alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display()));
     book.page("person-update", "alice", "person update bob --keyholder prod --issuer prod");
     book.page("verify-attention", "bob", "verify");
     book.page("reseal", "alice", "reseal");
@@ -152,6 +154,7 @@ fn every_command_answers_as_it_did() {
 /// Commands that are looked at in the tests below.
 fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
+    others.push("credential");
     others.extend(["review", "textconv", "person remove", "person revoke-key"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
@@ -251,6 +254,22 @@ fn opening_and_adopting_answer_as_they_did() {
     );
     let json = ground.run("alice", "adopt 0123456789abcdef --reason because -o json");
     insta::assert_snapshot!("adopt-refused-json", shown(&ground, &json));
+}
+
+/// The answer is for kubectl alone; `tests/kubeconfig.rs` reads it.
+#[test]
+fn credential_answers_as_it_did() {
+    let ground = Ground::new(&["alice", "bob"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    let answered = ground.run("alice", "credential -c prod --break-glass").ends(0);
+    assert!(answered.out.starts_with(r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential""#));
+    for (name, words) in [
+        ("credential-missing", "credential -c prod"),
+        ("credential-json", "credential -c prod -o json"),
+        ("kubeconfig-missing", "kubeconfig -c prod --out -"),
+    ] {
+        insta::assert_snapshot!(name, shown(&ground, &ground.run("alice", words)));
+    }
 }
 
 #[test]

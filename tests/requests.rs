@@ -428,3 +428,27 @@ fn raising_a_group_moves_everybody_to_the_next_generation() {
     refused(&ground, "alice", "export rbac -c prod --role nobodies=edit", 2, "nobody may ask");
     assert_eq!(ground.errors(), [""; 0]);
 }
+
+#[test]
+fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
+    let ground = staffed(2);
+    let config = ground.dir.path().join("config");
+    let words = format!("kubeconfig -c prod --break-glass --reason API_down --out {}", config.display());
+    ground.run("dave", &words).ends(0).says("BREAK-GLASS  dave asks for system:masters on prod for 1h");
+    let pending = || ground.verified().requests.all().count();
+    ground.run("dave", &words).ends(0).says("it takes 2 issuers, approved by nobody");
+    assert_eq!((pending(), config.exists()), (1, false), "nothing is asked twice");
+    let list = data(&ground.run("bob", "request list -o json").ends(0), "request list");
+    let request = list["requests"][0]["request"].as_str().unwrap().to_owned();
+    ground.run("bob", &format!("request approve {request} --yes")).ends(0);
+    ground.run("erin", "status").says("dave asks for it on prod: 1 of 2 issuers approve");
+    ground.run("alice", &format!("request approve {request} --yes")).ends(0).says("dave runs kluis kubeconfig");
+    ground.run("dave", &words).ends(0).says("Wrote context dave-break-glass@prod");
+    assert!(std::fs::read_to_string(&config).unwrap().contains("--break-glass"));
+    // Where one issuer is enough, and is who asks, it is issued at once, and says so.
+    let solo = staffed(1);
+    let words = words.replace(&config.display().to_string(), &solo.dir.path().join("config").display().to_string());
+    solo.run("alice", &format!("{words} --dry-run")).ends(0).says("Would issue");
+    solo.run("alice", &words).ends(0).says("issued by you alone (threshold.break_glass is 1)");
+    assert_eq!((ground.errors(), solo.errors()), (vec![], vec![]));
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::env::Rng;
 use crate::model::{ClusterName, PersonName, Remedy, Time};
 use crate::ops::{Failure, Repository, Session, Settings};
+use crate::trust::Epoch;
 use crate::trust::anchor::PinLine;
 
 /// How the answer is written.
@@ -172,7 +173,11 @@ impl Global {
     /// The clusters to work on: those of `-c`, all with `--all-clusters`, or the only one there is. Fails
     /// where a name is unknown or none is given and there are several.
     pub fn clusters(&self, repository: &Repository) -> Result<Vec<ClusterName>, Failure> {
-        let known: Vec<ClusterName> = repository.epoch()?.clusters.keys().cloned().collect();
+        self.clusters_of(repository.epoch()?)
+    }
+
+    fn clusters_of(&self, epoch: &Epoch) -> Result<Vec<ClusterName>, Failure> {
+        let known: Vec<ClusterName> = epoch.clusters.keys().cloned().collect();
         if let Some(unknown) = self.clusters.iter().find(|name| !known.contains(name)) {
             return Err(Failure::usage(format!("there is no cluster {unknown}")).help(Remedy::ClusterList));
         }
@@ -190,7 +195,12 @@ impl Global {
 
     /// The one cluster to work on.
     pub fn one_cluster(&self, repository: &Repository) -> Result<ClusterName, Failure> {
-        match self.clusters(repository)?.as_slice() {
+        self.one_cluster_of(repository.epoch()?)
+    }
+
+    /// As `one_cluster`, where the epoch alone is known.
+    pub fn one_cluster_of(&self, epoch: &Epoch) -> Result<ClusterName, Failure> {
+        match self.clusters_of(epoch)?.as_slice() {
             [one] => Ok(one.clone()),
             _ => Err(Failure::usage("this works on one cluster: say which with -c NAME").help(Remedy::ClusterList)),
         }

@@ -71,6 +71,8 @@ commands! {
     Cluster cluster,
     Cert cert,
     Request request,
+    Kubeconfig kubeconfig,
+    Credential credential,
     Reseal reseal,
     Open open,
     Export export,
@@ -92,6 +94,8 @@ impl Command {
                     | Self::Cluster(_)
                     | Self::Cert(_)
                     | Self::Request(_)
+                    | Self::Kubeconfig(_)
+                    | Self::Credential(_)
                     | Self::Reseal(_)
                     | Self::Open(_)
                     | Self::Export(_)

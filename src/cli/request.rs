@@ -274,7 +274,8 @@ fn standing(page: &RequestPage) -> String {
     }
 }
 
-struct Shown(RequestPage);
+/// One request, shown.
+pub(super) struct Shown(pub(super) RequestPage);
 
 impl Report for Shown {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -328,10 +329,16 @@ impl Report for Approved {
         if self.written.dry_run {
             return write_opened(out, "would open", &self.opened);
         }
+        let mut next = None;
         for approval in &self.approved {
             let page = &approval.proposal.page;
             match &approval.certificate {
-                Some(made) => writeln!(out, "issued   {}", made.path)?,
+                Some(made) => {
+                    writeln!(out, "issued   {}", made.path)?;
+                    let flag = if page.profile == Profile::BreakGlass { " --break-glass" } else { "" };
+                    let (person, cluster) = (&page.person, &page.cluster);
+                    next = Some(format!("next: push it; {person} runs kluis kubeconfig -c {cluster}{flag}"));
+                }
                 None => {
                     let (have, needed) = (approval.proposal.behind.len(), approval.proposal.needed);
                     writeln!(out, "approved {}: {have} of {needed} issuers", page.request.h16())?;
@@ -341,8 +348,11 @@ impl Report for Approved {
             }
         }
         write_opened(out, "opened", &self.opened)?;
-        match &self.written.record {
-            Some(record) => writeln!(out, "record {}", record.h16()),
+        if let Some(record) = &self.written.record {
+            writeln!(out, "record {}", record.h16())?;
+        }
+        match next.filter(|_| self.approved.len() == 1) {
+            Some(next) => writeln!(out, "{next}"),
             None => Ok(()),
         }
     }

@@ -36,3 +36,34 @@ pub fn temporary(name: &str) -> PathBuf {
 pub fn git_index() -> Option<PathBuf> {
     std::env::var_os("GIT_INDEX_FILE").map(Into::into)
 }
+
+/// The file that kubectl writes to: the first of `KUBECONFIG`, else `~/.kube/config`. `None` where no home is known.
+pub fn kubeconfig() -> Option<PathBuf> {
+    let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let first = std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty());
+    first.or_else(|| {
+        let home = PathBuf::from(std::env::var_os("HOME")?);
+        home.is_absolute().then(|| home.join(".kube/config"))
+    })
+}
+
+/// `KUBERNETES_EXEC_INFO`: what kubectl tells a plugin that it runs (client.authentication.k8s.io). `None` where it is not
+/// set or empty.
+pub fn exec_info() -> Option<String> {
+    std::env::var_os("KUBERNETES_EXEC_INFO")
+        .map(|text| text.to_string_lossy().into_owned())
+        .filter(|text| !text.is_empty())
+}
+
+/// What others call this program by: `kluis` where the PATH leads to this very executable, else its absolute path.
+/// `None` where the system can't tell.
+pub fn own_command() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let real = own.canonicalize().ok()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("kluis")).find(|path| path.is_file());
+    // One that depends on the folder that one happens to be in is nobody's.
+    let found = found.filter(|found| found.is_absolute()).and_then(|found| found.canonicalize().ok());
+    let is_own = found.is_some_and(|found| found == real);
+    Some(if is_own { PathBuf::from("kluis") } else { own })
+}

@@ -8,8 +8,10 @@ mod files;
 pub mod kubeadm;
 pub mod kubeconfig;
 mod material;
+pub mod merge;
 pub mod pem;
 pub mod rbac;
+mod yaml;
 
 pub use error::ExportError;
 pub use material::Material;

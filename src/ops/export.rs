@@ -262,20 +262,12 @@ impl<'a> Export<'a> {
         crate::trust::phases::issuing(states).first().copied()
     }
 
-    /// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the
-    /// CA and an API server writes with the first encryption key; then the others by number.
     fn bundle(&self, keyset: Keyset) -> Vec<Generation> {
-        let states = self.repository.verified.current.states.get(&(self.cluster.clone(), keyset));
-        let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
-        let mut bundle: Vec<(bool, Generation)> =
-            trusted.map(|(generation, of)| (!of.contains(&State::Issuing), *generation)).collect();
-        bundle.sort();
-        bundle.into_iter().map(|(_, generation)| generation).collect()
+        bundle(self.repository, &self.cluster, keyset)
     }
 
     fn authorities(&self, keyset: Keyset) -> Result<Vec<Vec<u8>>, Failure> {
-        let places = self.bundle(keyset).into_iter().map(|of| Place::Ca(self.cluster.clone(), keyset, of));
-        places.map(|place| Ok(pki::parse_pem(self.bytes(&place), "CERTIFICATE")?)).collect()
+        authorities(self.repository, &self.cluster, keyset)
     }
 
     fn service_account_public(&self) -> Result<Vec<Vec<u8>>, Failure> {
@@ -406,6 +398,28 @@ impl<'a> Export<'a> {
         };
         Ok(Some(pem::keyset(&self.cluster, keyset, &parts)?))
     }
+}
+
+/// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the CA and an API
+/// server writes with the first encryption key; then the others by number.
+fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
+    let states = repository.verified.current.states.get(&(cluster.clone(), keyset));
+    let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
+    let mut bundle: Vec<(bool, Generation)> =
+        trusted.map(|(generation, of)| (!of.contains(&State::Issuing), *generation)).collect();
+    bundle.sort();
+    bundle.into_iter().map(|(_, generation)| generation).collect()
+}
+
+/// The CA certificates (DER) that are trusted together in the current phase, the issuing one first.
+pub(super) fn authorities(
+    repository: &Repository,
+    cluster: &ClusterName,
+    keyset: Keyset,
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let places = bundle(repository, cluster, keyset).into_iter().map(|of| Place::Ca(cluster.clone(), keyset, of));
+    let bytes = |place: Place| repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+    places.map(|place| Ok(pki::parse_pem(bytes(place), "CERTIFICATE")?)).collect()
 }
 
 /// The private key of an asymmetric secret.

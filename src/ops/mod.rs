@@ -1,10 +1,12 @@
 //! Use cases: the only place that joins work tree, trust, sealing, X.509 and exports. One file a family of
 //! commands. Returns values; never prints and never asks but through the session.
 
+mod access;
 pub mod adopt;
 pub mod cert;
 pub mod cluster;
 pub mod confirm;
+pub mod credential;
 pub mod demo;
 pub mod doctor;
 mod draft;
@@ -15,6 +17,7 @@ mod failure;
 mod given;
 pub mod init;
 mod issuing;
+pub mod kubeconfig;
 pub mod leaving;
 pub mod man;
 pub mod open;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::failure::Failure;
 use super::session::{Actor, Repository, Session};
 use crate::model::{ClusterName, Digest, Fingerprint, Generation, PersonName, Profile, Remedy};
-use crate::openpgp::Certificate;
+use crate::openpgp::{Certificate, SecretKeys};
 use crate::pki::PrivateKey;
 use crate::seal::{self, Header, KeyBody, SealedKey};
 use crate::trust::{Cluster, Epoch, Verified};
@@ -79,17 +79,44 @@ pub fn open(
     cluster: &ClusterName,
     (profile, spki): (Profile, &Digest),
 ) -> Result<Option<PrivateKey>, Failure> {
-    let path = path(session, spki)?;
-    let Some(bytes) = crate::disk::read_capped(&path, LARGEST)? else { return Ok(None) };
-    let header = header(repository.epoch()?, repository.cluster(cluster)?, &actor.name);
+    let Some(sealed) = find(session, spki)? else { return Ok(None) };
+    let of = (repository.epoch()?, cluster);
     let candidates = listed(&repository.verified, &actor.name);
+    open_sealed(&mut actor.keys, &sealed, of, (&actor.name, &candidates), (profile, spki)).map(Some)
+}
+
+/// A sealed key as it lies in the state folder.
+pub struct Sealed {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// The sealed key with this SPKI hash; `None` if it is not on this machine.
+pub fn find(session: &Session, spki: &Digest) -> Result<Option<Sealed>, Failure> {
+    let path = path(session, spki)?;
+    let bytes = crate::disk::read_capped(&path, LARGEST)?;
+    Ok(bytes.map(|bytes| Sealed { path, bytes }))
+}
+
+/// Opens the key of `person` for `cluster` of `epoch` with one of their encryption keys `candidates`: one private-key
+/// operation. What is returned has the SPKI hash asked for.
+pub fn open_sealed(
+    keys: &mut SecretKeys,
+    sealed: &Sealed,
+    (epoch, cluster): (&Epoch, &ClusterName),
+    (person, candidates): (&PersonName, &[(&Certificate, &Fingerprint)]),
+    (profile, spki): (Profile, &Digest),
+) -> Result<PrivateKey, Failure> {
+    let unknown = || Failure::usage(format!("there is no cluster {cluster}")).help(Remedy::ClusterList);
+    let header = header(epoch, epoch.clusters.get(cluster).ok_or_else(unknown)?, person);
     let ids = [(profile.to_string(), *spki)];
-    actor.keys.explain(&format!("kluis: open your own {profile} key of cluster {cluster}"));
-    let opened = seal::open(&mut actor.keys, &bytes, &candidates, &header, &ids);
-    let opened = opened.map_err(|fault| Failure::from(fault).at(&path.display().to_string()).help(Remedy::Doctor))?;
+    keys.explain(&format!("kluis: open your own {profile} key of cluster {cluster}"));
+    let opened = seal::open(keys, &sealed.bytes, candidates, &header, &ids);
+    let place = sealed.path.display().to_string();
+    let opened = opened.map_err(|fault| Failure::from(fault).at(&place).help(Remedy::Doctor))?;
     match opened.into_iter().next().map(SealedKey::into_body) {
-        Some(KeyBody::Pkcs8(der)) => Ok(Some(PrivateKey::from_pkcs8(&der)?)),
-        _ => Ok(None),
+        Some(KeyBody::Pkcs8(der)) => Ok(PrivateKey::from_pkcs8(&der)?),
+        _ => Err(Failure::refused(format!("{place} holds no private key")).help(Remedy::Doctor)),
     }
 }
 

@@ -99,16 +99,21 @@ impl Pinning {
     /// Another repository than the one last seen here is `genesis-mismatch`, not a first use (T7): nobody is
     /// asked whether to go on.
     pub fn check_place(&self, verified: &mut Verified) {
-        if self.repo.is_none() {
-            return; // its first epoch can't be read, which is said: who it is can't be told
+        if let Some(finding) = self.misplaced() {
+            verified.findings.retain(|finding| finding.code != Code::Unpinned);
+            verified.findings.push(finding);
         }
-        let Some(other) = self.strangers().into_iter().next() else { return };
+    }
+
+    /// That another repository was here before, if one was.
+    pub fn misplaced(&self) -> Option<Finding> {
+        self.repo?; // else its first epoch can't be read, which is said: who it is can't be told
+        let other = self.strangers().into_iter().next()?;
         if self.pin().is_some() && self.anchor().is_some_and(|anchor| Some(anchor.repo) == self.repo) {
-            return; // pinned by hand: it may lie where another lay
+            return None; // pinned by hand: it may lie where another lay
         }
-        verified.findings.retain(|finding| finding.code != Code::Unpinned);
         let why = format!("the repository {other} was here before, and this is another");
-        verified.findings.push(Finding::new(Code::GenesisMismatch, why).fix(Remedy::TrustCompare));
+        Some(Finding::new(Code::GenesisMismatch, why).fix(Remedy::TrustCompare))
     }
 
     /// Shows what to compare over another channel, and pins when the last 24 digits, or a colleague's line, are

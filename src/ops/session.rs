@@ -1,7 +1,7 @@
 //! One run of a command: settings, clock, chance, terminal; opens the repository, verifies it first, and
 //! finds out who is acting. The only place that joins work tree, trust and secret keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::pinning::Pinning;
@@ -113,6 +113,11 @@ impl Repository {
         Ok(self.work.as_ref().ok_or_else(none)?)
     }
 
+    /// The folder that has the managed trees.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The latest epoch that has its signatures.
     pub fn epoch(&self) -> Result<&Epoch, Failure> {
         let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
@@ -179,8 +184,17 @@ impl Session {
 
     /// As `actor`, for keys that are there already.
     pub fn actor_with(&self, verified: &Verified, keys: &mut SecretKeys) -> Result<PersonName, Failure> {
+        self.actor_among(signing_keys(verified), keys)
+    }
+
+    /// Who of these listed signing keys' owners acts.
+    pub(super) fn actor_among<'a>(
+        &self,
+        listed: impl IntoIterator<Item = (PersonName, &'a Certificate, Fingerprint)>,
+        keys: &mut SecretKeys,
+    ) -> Result<PersonName, Failure> {
         let mut held: Vec<PersonName> = Vec::new();
-        for (name, certificate, key) in signing_keys(verified) {
+        for (name, certificate, key) in listed {
             if !held.contains(&name) && keys.holds(certificate, &key) {
                 held.push(name);
             }

@@ -22,5 +22,5 @@ pub use changes::{Applied, ChangeSet, Commit};
 pub use fault::RepoError;
 pub use history::{Blob, Changed, Changes, Edited, History, LARGEST_SEARCHED, Revision, Version};
 pub use pins::{Pins, PinsError, RepoPin, Verified};
-pub use walk::{MANAGED, read_part, read_tree};
+pub use walk::{MANAGED, read_chosen, read_part, read_tree};
 pub use worktree::WorkTree;

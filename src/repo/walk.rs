@@ -34,18 +34,33 @@ pub(super) fn is_managed(path: &str) -> bool {
 /// Fails where the system refuses to list or read, and when a file changes while it is read. What is returned
 /// is what a command judges and uses: nothing is read twice (T80).
 pub fn read_tree(root: &Path) -> Result<Tree, DiskError> {
-    read_up_to(root, MOST_FILES, &|_| true)
+    read_up_to(root, MOST_FILES)
+}
+
+/// As `read_tree`, of these files and folders alone (paths relative to `root`): for a command that can't afford to read
+/// everything. What is there is told apart from what was not looked at by nobody but the caller.
+pub fn read_part(root: &Path, parts: &[&str]) -> Result<Tree, DiskError> {
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_wanted = |path: &str| parts.iter().any(|part| below(path, part));
+    let is_on_the_way = |path: &str| parts.iter().any(|part| below(part, path));
+    read_where(root, MOST_FILES, &|path, kind| is_wanted(path) || (kind == Kind::Folder && is_on_the_way(path)))
 }
 
 /// As `read_tree`, of the folders and files alone that `wants` says yes to; it is asked of each by its path, folders
 /// before what is in them.
-pub fn read_part(root: &Path, wants: &dyn Fn(&str) -> bool) -> Result<Tree, DiskError> {
-    read_up_to(root, MOST_FILES, wants)
+pub fn read_chosen(root: &Path, wants: &dyn Fn(&str) -> bool) -> Result<Tree, DiskError> {
+    read_where(root, MOST_FILES, &|path, _| wants(path))
 }
 
-fn read_up_to(root: &Path, most: usize, wants: &dyn Fn(&str) -> bool) -> Result<Tree, DiskError> {
+fn read_up_to(root: &Path, most: usize) -> Result<Tree, DiskError> {
+    read_where(root, most, &|_, _| true)
+}
+
+fn read_where(root: &Path, most: usize, wanted: &Wanted<'_>) -> Result<Tree, DiskError> {
     let mut tree = Tree::default();
-    let overflow = walk_part(&Folder::open(root)?, most, wants, &mut |path, folder, name, kind| {
+    let overflow = walk_where(&Folder::open(root)?, most, wanted, &mut |path, folder, name, kind| {
         let entry = match kind {
             Kind::File => read(path, folder, name)?,
             other => Entry::NotRegular(other.words().to_owned()),
@@ -72,68 +87,69 @@ fn read(path: &str, folder: &Folder, name: &OsStr) -> Result<Entry, DiskError> {
 /// name there, its kind.
 pub(super) type Visit<'a> = dyn FnMut(&str, &Folder, &OsStr, Kind) -> Result<(), DiskError> + 'a;
 
+/// Whether an entry is looked at: its path relative to the root, and its kind.
+type Wanted<'a> = dyn Fn(&str, Kind) -> bool + 'a;
+
 /// Visits everything in the managed trees of `root`; says whether there was too much to see it all.
 pub(super) fn walk(root: &Folder, most: usize, visit: &mut Visit<'_>) -> Result<bool, DiskError> {
-    walk_part(root, most, &|_| true, visit)
+    walk_where(root, most, &|_, _| true, visit)
 }
 
-fn walk_part(
-    root: &Folder,
-    most: usize,
-    wants: &dyn Fn(&str) -> bool,
-    visit: &mut Visit<'_>,
-) -> Result<bool, DiskError> {
-    let mut walk = Walk { left: most, wants, visit };
+fn walk_where(root: &Folder, most: usize, wanted: &Wanted<'_>, visit: &mut Visit<'_>) -> Result<bool, DiskError> {
+    let mut left = most;
     // The root is listed, not asked for `trust`: a file system that folds case would answer with `Trust`, and the
     // same repository would be judged differently elsewhere (T69).
     for (name, kind) in root.names()? {
         let Some(managed) = MANAGED.iter().find(|managed| name == **managed) else { continue };
-        if wants(managed) && !walk.step(root, &name, kind, managed, 0)? {
+        let whole = step(root, &name, kind, (managed, wanted), 0, &mut left, visit)?;
+        if !whole {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// A walk under way.
-struct Walk<'a, 'b> {
-    left: usize,
-    wants: &'a dyn Fn(&str) -> bool,
-    visit: &'a mut Visit<'b>,
-}
-
-impl Walk<'_, '_> {
-    /// One entry, and all below it; `false` when the budget ended.
-    fn step(&mut self, folder: &Folder, name: &OsStr, kind: Kind, path: &str, depth: usize) -> Result<bool, DiskError> {
-        if kind != Kind::Folder {
-            (self.visit)(path, folder, name, kind)?;
+/// One entry, and all below it; `false` when the budget ended.
+fn step(
+    folder: &Folder,
+    name: &OsStr,
+    kind: Kind,
+    (path, wanted): (&str, &Wanted<'_>),
+    depth: usize,
+    left: &mut usize,
+    visit: &mut Visit<'_>,
+) -> Result<bool, DiskError> {
+    if !wanted(path, kind) {
+        return Ok(true);
+    }
+    if kind != Kind::Folder {
+        visit(path, folder, name, kind)?;
+        return Ok(true);
+    }
+    if depth == DEEPEST {
+        visit(path, folder, name, Kind::Other("a folder deeper than any file may lie"))?;
+        return Ok(true);
+    }
+    let inner = match folder.sub(name) {
+        Err(DiskError::NotRegular { what, .. }) => {
+            visit(path, folder, name, Kind::Other(what))?;
             return Ok(true);
         }
-        if depth == DEEPEST {
-            (self.visit)(path, folder, name, Kind::Other("a folder deeper than any file may lie"))?;
-            return Ok(true);
-        }
-        let inner = match folder.sub(name) {
-            Err(DiskError::NotRegular { what, .. }) => {
-                (self.visit)(path, folder, name, Kind::Other(what))?;
-                return Ok(true);
-            }
-            opened => opened?,
-        };
-        let names = inner.names_up_to(self.left + 1)?;
-        // A folder costs as much as a file: a million empty ones are as slow to walk.
-        if names.len() > self.left {
+        opened => opened?,
+    };
+    let names = inner.names_up_to(*left + 1)?;
+    // A folder costs as much as a file: a million empty ones are as slow to walk.
+    if names.len() > *left {
+        return Ok(false);
+    }
+    *left -= names.len();
+    for (name, kind) in names {
+        let path = format!("{path}/{}", name_text(&name));
+        if !step(&inner, &name, kind, (&path, wanted), depth + 1, left, visit)? {
             return Ok(false);
         }
-        self.left -= names.len();
-        for (name, kind) in names {
-            let path = format!("{path}/{}", name_text(&name));
-            if (self.wants)(&path) && !self.step(&inner, &name, kind, &path, depth + 1)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -172,6 +188,29 @@ mod tests {
         assert_eq!(tree.entries.len(), 2);
         assert_eq!(tree.entries["trust/epoch/0001.toml"], plain(b"one"));
         assert!(matches!(tree.entries["clusters/prod/cluster.toml"], Entry::File { executable: true, .. }));
+    }
+
+    #[test]
+    fn a_part_is_read_as_strictly_and_nothing_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        for path in [
+            "trust/epoch/0001.toml",
+            "trust/log/x",
+            "pubkeys/alice.asc",
+            "clusters/prod/ca/a.crt",
+            "clusters/prod2/ca/a.crt",
+        ] {
+            put(root.path(), path, b"x");
+        }
+        symlink("/etc", root.path().join("clusters/prod/certs")).unwrap();
+        let tree =
+            read_part(root.path(), &["trust/epoch", "clusters/prod", "pubkeys/alice.asc", "pubkeys/bob.asc"]).unwrap();
+        let paths: Vec<&String> = tree.entries.keys().collect();
+        assert_eq!(
+            paths,
+            ["clusters/prod/ca/a.crt", "clusters/prod/certs", "pubkeys/alice.asc", "trust/epoch/0001.toml"]
+        );
+        assert!(matches!(tree.entries["clusters/prod/certs"], Entry::NotRegular(_)));
     }
 
     #[test]
@@ -242,8 +281,8 @@ mod tests {
             put(root.path(), &format!("trust/{n}/{n}"), b"");
             std::fs::create_dir_all(root.path().join(format!("pubkeys/{n}/empty"))).unwrap();
         }
-        assert!(!read_up_to(root.path(), 200, &|_| true).unwrap().overflow);
-        let tree = read_up_to(root.path(), 199, &|_| true).unwrap();
+        assert!(!read_up_to(root.path(), 200).unwrap().overflow);
+        let tree = read_up_to(root.path(), 199).unwrap();
         assert!(tree.overflow);
         assert!(tree.entries.len() <= 199);
     }

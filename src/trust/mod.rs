@@ -11,6 +11,7 @@ pub mod difference;
 mod epoch;
 pub mod exposure;
 mod files;
+pub mod latest;
 pub mod log;
 pub mod owed;
 mod parallel;

@@ -55,11 +55,15 @@ impl Verified {
     /// and the first, are no drafts: they had their signatures, and somebody took them away.
     pub fn is_only_unsigned_draft(&self) -> bool {
         let mut errors = self.findings.iter().filter(|f| f.level == Level::Error && !f.code.is_anchor()).peekable();
-        let last = self.chain.all().last().map(|last| last.epoch.number);
-        let draft = self.chain.draft().map(|draft| draft.epoch.number);
-        let is_draft = draft.is_some() && draft == last && self.chain.latest().is_some();
-        errors.peek().is_some() && errors.all(|f| f.code.is_missing_signature()) && is_draft
+        errors.peek().is_some() && errors.all(|f| f.code.is_missing_signature()) && is_draft(&self.chain)
     }
+}
+
+/// Whether the epoch that lacks signatures is the last, and not the first.
+pub(super) fn is_draft(chain: &Chain) -> bool {
+    let last = chain.all().last().map(|last| last.epoch.number);
+    let draft = chain.draft().map(|draft| draft.epoch.number);
+    draft.is_some() && draft == last && chain.latest().is_some()
 }
 
 /// The exit code for findings.

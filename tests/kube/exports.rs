@@ -70,12 +70,18 @@ impl Exports {
         Export(out)
     }
 
+    /// Where the repository is, and all that belongs to its founder: `gnupg`, `state`, `alice.secret.asc`.
+    pub fn folder(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// A run of kluis in the repository, with the founder's pins and without a key.
+    pub fn kluis_run(&self) -> Run {
+        self.run(Path::new(env!("CARGO_BIN_EXE_kluis"))).env("XDG_STATE_HOME", self.scratch.join("state"))
+    }
+
     fn kluis<'a>(&self, args: impl IntoIterator<Item = &'a str>) {
-        self.run(Path::new(env!("CARGO_BIN_EXE_kluis")))
-            .env("XDG_STATE_HOME", self.scratch.join("state"))
-            .args(["--identity", "../alice.secret.asc"])
-            .args(args)
-            .succeeds();
+        self.kluis_run().args(["--identity", "../alice.secret.asc"]).args(args).succeeds();
     }
 
     fn git(&self, args: &[&str]) {

@@ -17,6 +17,7 @@ mod controllers;
 mod exports;
 mod identities;
 mod kubeadm;
+mod kubectl;
 mod kubelet;
 mod members;
 mod process;

@@ -103,7 +103,7 @@ pub fn quick(session: &Session, wanted: &Wanted) -> Result<Expiry, Failure> {
         let mut parts = path.split('/');
         matches!((parts.next(), parts.nth(1)), (Some("clusters"), None | Some("ca" | "certs")))
     };
-    let tree = crate::repo::read_part(&root, &is_certificate)?;
+    let tree = crate::repo::read_chosen(&root, &is_certificate)?;
     let (mut ends, mut unreadable) = (Vec::new(), Vec::new());
     for (path, entry) in &tree.entries {
         let Some(place) = Place::parse(path).ok().filter(|place| wanted.takes(place)) else { continue };

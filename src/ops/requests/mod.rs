@@ -5,12 +5,14 @@ mod ask;
 mod deny;
 mod grant;
 mod proposal;
+mod urgent;
 
 pub use ask::{Ask, Asked, ask};
 pub(super) use ask::{groups, lifetime};
 pub use deny::{Denied, deny};
 pub use grant::{Approval, Approved, Chosen, Left, approve};
 pub use proposal::{Outcome, Proposal, lines};
+pub use urgent::{Urgent, urgent};
 
 use std::collections::BTreeSet;
 
