@@ -426,7 +426,7 @@ pub fn break_glass(log: &Log, chain: &Chain, requests: &requests::Index, index: 
 }
 
 /// Who approved a request before the record at `index`; an adopted approval is its adopters'.
-fn approvers(log: &Log, index: usize, request: &crate::model::Digest) -> BTreeSet<PersonName> {
+pub fn approvers(log: &Log, index: usize, request: &crate::model::Digest) -> BTreeSet<PersonName> {
     let mut people = BTreeSet::new();
     for earlier in (0..index).filter(|earlier| log.dag.is_before(*earlier, index)) {
         let logged = &log.records[earlier];

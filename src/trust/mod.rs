@@ -24,7 +24,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-pub use allowed::{GRACE, keyset_of};
+pub use allowed::{GRACE, approvers, keyset_of};
 pub use canonical::StatementFault;
 pub use epoch::{Closes, Cluster, Epoch, Former, FormerReason, Person, Policy, Thresholds, TrustRole, Waived};
 pub use files::{check as check_files, holds_secret, holds_whole_secret};
