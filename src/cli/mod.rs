@@ -68,6 +68,7 @@ commands! {
     Person person,
     Trust trust,
     Adopt adopt,
+    Audit audit,
     Cluster cluster,
     Cert cert,
     Reseal reseal,
@@ -85,6 +86,7 @@ impl Command {
         matches!(
             self,
             Self::Status(_)
+                | Self::Audit(_)
                 | Self::Doctor(_)
                 | Self::Cluster(_)
                 | Self::Cert(_)
@@ -101,6 +103,7 @@ impl Command {
             Self::Status(_)
                 | Self::Verify(_)
                 | Self::Review(_)
+                | Self::Audit(_)
                 | Self::Textconv(_)
                 | Self::Completions(_)
                 | Self::Man(_)

@@ -2,6 +2,7 @@
 //! commands. Returns values; never prints and never asks but through the session.
 
 pub mod adopt;
+pub mod audit;
 pub mod cert;
 pub mod cluster;
 pub mod confirm;
