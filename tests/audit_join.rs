@@ -82,6 +82,9 @@ fn t36_other_ways_to_write_the_same_hide_nothing() {
     let list = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {},
                        "items": [event(Some(&ids.erin), "erin", 3), item] });
     join(&made, &list.to_string(), &[]).ends(3).says("2 events").says(&ids.stolen);
+    let many: Vec<Value> = vec![json!({}); 10_001];
+    let list = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": many });
+    join(&made, &list.to_string(), &[]).ends(5).says("a list of more than 10000 events");
     // Beside a recorded one.
     let mut two = event(Some(&ids.erin), "erin", 4);
     two["user"]["extra"]["authentication.kubernetes.io/credential-id"] = json!([ids.erin, ids.stolen]);

@@ -18,6 +18,10 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, Ma
 /// (k8s.io/apiserver, pkg/authentication/user, `CredentialIDKey`).
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
+/// The most events that a list may have. API servers send 400 at once unless told otherwise, and an empty one takes a
+/// hundred times the memory that its two octets did.
+const MOST_EVENTS: usize = 10_000;
+
 /// Text of an event, borrowed from its line where it stands there without escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text<'a>(Cow<'a, str>);
@@ -372,6 +376,9 @@ impl<'de> Visitor<'de> for Items<'_, 'de> {
             if list.next_element_seed(Whole { event, need: self.need, in_list: true })?.is_none() {
                 self.items.pop();
                 return Ok(());
+            }
+            if self.items.len() > MOST_EVENTS {
+                return Err(de::Error::custom(format_args!("a list of more than {MOST_EVENTS} events")));
             }
         }
     }

@@ -344,7 +344,9 @@ impl Reader<'_> {
         if entry.request.is_some() || entry.is_break_glass() {
             approved_by.push(actor.clone());
         }
-        let others = entry.request.map(|request| approvers(self.log, index, &request)).unwrap_or_default();
+        // Nothing else is ever approved.
+        let request = entry.request.filter(|_| entry.is_break_glass());
+        let others = request.map(|request| approvers(self.log, index, &request)).unwrap_or_default();
         approved_by.extend(others.into_iter().filter(|person| person != actor));
         Some(IssuedEntry {
             path: entry.place.to_string(),
