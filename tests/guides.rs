@@ -283,6 +283,21 @@ fn everything_is_recovered_without_kluis() {
     desk.step("alice", "kluis verify");
 }
 
+#[test]
+fn the_page_on_auditing_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let shown = desk.step("alice", "kluis cert show cp-1/admin -c prod -o json");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let id = format!("X509SHA256={}", shown["data"]["sha256"].as_str().unwrap());
+    let extra = serde_json::json!({ "authentication.kubernetes.io/credential-id": [id] });
+    let event = serde_json::json!({ "kind": "Event", "apiVersion": "audit.k8s.io/v1", "stage": "ResponseComplete",
+        "user": { "username": "kubernetes-admin", "extra": extra } });
+    fs::write(desk.path("audit.log"), event.to_string()).unwrap();
+    let (commands, printed) = desk.follow("docs/AUDIT.md");
+    assert!(commands >= 8, "{commands}");
+    assert!(printed.contains("node     cp-1 of prod: 1 event, 1 certificate"), "{printed}");
+}
+
 /// The blocks under one heading of the page on recovery.
 fn recovery(heading: &str) -> String {
     let found: Vec<Block> =

@@ -78,7 +78,16 @@ fn is_reading(words: &str) -> bool {
         "trust compare",
         "cluster list",
     ];
-    let more = ["cluster show", "cert list", "cert show", "cert expiry", "request list", "request show", "export rbac"];
+    let more = [
+        "cluster show",
+        "cert list",
+        "cert show",
+        "cert expiry",
+        "request list",
+        "request show",
+        "export rbac",
+        "audit",
+    ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
 
@@ -121,6 +130,11 @@ fn every_command_answers_as_it_did() {
     book.page("cert-expiry", "bob", "cert expiry -c prod --within 400d");
     let config = book.ground.dir.path().join("config");
     book.page("kubeconfig", "alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display()));
+    book.page("audit", "bob", "audit");
+    book.page("audit-deny-list", "bob", "audit --deny-list");
+    let log = book.ground.dir.path().join("audit.log");
+    std::fs::write(&log, unrecorded_event()).unwrap();
+    book.page("audit-k8s", "bob", &format!("audit --k8s-audit {}", log.display()));
     book.page("person-update", "alice", "person update bob --keyholder prod --issuer prod");
     book.page("verify-attention", "bob", "verify");
     book.page("reseal", "alice", "reseal");
@@ -149,6 +163,20 @@ fn every_command_answers_as_it_did() {
         Vec::<&String>::new(),
         "no report of these is looked at"
     );
+}
+
+/// An event of an API server's audit log, of a certificate that nobody recorded.
+fn unrecorded_event() -> String {
+    let extra = serde_json::json!({ "authentication.kubernetes.io/credential-id": [format!("X509SHA256={}", "5f".repeat(32))] });
+    let event = serde_json::json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "audit-1", "stage": "ResponseComplete",
+        "requestURI": "/api/v1/namespaces/default/secrets/token", "verb": "get",
+        "user": { "username": "alice", "groups": ["system:masters", "system:authenticated"], "extra": extra },
+        "sourceIPs": ["10.0.0.9"], "objectRef": { "resource": "secrets", "namespace": "default", "name": "token" },
+        "responseStatus": { "metadata": {}, "code": 200 },
+        "requestReceivedTimestamp": "2026-11-24T11:00:00.000000Z", "stageTimestamp": "2026-11-24T11:00:00.000001Z",
+    });
+    format!("{event}\nno event\n")
 }
 
 /// Commands that are looked at in the tests below.

@@ -68,6 +68,7 @@ commands! {
     Person person,
     Trust trust,
     Adopt adopt,
+    Audit audit,
     Cluster cluster,
     Cert cert,
     Request request,
@@ -90,6 +91,7 @@ impl Command {
             other => matches!(
                 other,
                 Self::Status(_)
+                    | Self::Audit(_)
                     | Self::Doctor(_)
                     | Self::Cluster(_)
                     | Self::Cert(_)
@@ -110,6 +112,7 @@ impl Command {
             Self::Status(_)
                 | Self::Verify(_)
                 | Self::Review(_)
+                | Self::Audit(_)
                 | Self::Textconv(_)
                 | Self::Completions(_)
                 | Self::Man(_)

@@ -75,7 +75,7 @@ pub struct Facts {
 
 impl Facts {
     #[expect(clippy::unnecessary_cast, reason = "the widths of stat's fields differ between systems")]
-    fn of(stat: &rustix::fs::Stat) -> Self {
+    pub(super) fn of(stat: &rustix::fs::Stat) -> Self {
         Self {
             kind: Kind::of(FileType::from_raw_mode(stat.st_mode)),
             size: u64::try_from(stat.st_size).unwrap_or(0),

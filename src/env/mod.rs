@@ -18,5 +18,5 @@ pub use harden::{forbid_network, harden, limits};
 pub use interrupt::{Uninterrupted, end_on_interrupt, uninterrupted};
 pub use rng::Rng;
 pub use state::{StateError, state_dir};
-pub use terminal::{Terminal, passphrase_from_fd, read_input};
+pub use terminal::{Terminal, input, passphrase_from_fd, read_input};
 pub use variables::{exec_info, git_identity, git_index, kubeconfig, own_command, pin_line, temporary, wants_color};

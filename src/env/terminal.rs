@@ -127,6 +127,11 @@ pub fn read_input(most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Standard input, for what is read in pieces.
+pub fn input() -> impl io::Read {
+    io::stdin().lock()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd as _;

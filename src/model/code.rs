@@ -165,6 +165,10 @@ codes! {
     WouldVoid "would-void" Attention,
     BreakGlass "break-glass" Attention,
     NotVouched "not-vouched" Attention,
+    // `audit`
+    UnknownCredential "unknown-credential" Error,
+    DeniedCredential "denied-credential" Error,
+    UnreadableEvent "unreadable-event" Attention,
     // attention, exit 5
     EpochExpired "epoch-expired" Attention,
     Stale "stale" Attention,

@@ -35,6 +35,12 @@ impl Time {
         (parsed.to_string() == text).then_some(parsed)
     }
 
+    /// Parses a time as other programs write it (RFC 3339), to the second below, clamped to the years 1970 to 9999.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let parsed = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+        Some(Self::from_unix(parsed.unix_timestamp()))
+    }
+
     /// This time and `span` more, at most the end of the year 9999.
     pub fn plus(self, span: Span) -> Self {
         Self::from_unix(self.0.saturating_add(span.seconds()))
@@ -213,6 +219,17 @@ mod tests {
             "+026-11-20T18:00:00Z",
         ] {
             assert_eq!(Time::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_of_others_are_taken_to_the_second() {
+        let time = Time::parse("2026-11-20T18:00:00Z");
+        for text in ["2026-11-20T18:00:00.999999Z", "2026-11-20T19:00:00+01:00", "2026-11-20T18:00:00Z"] {
+            assert_eq!(Time::from_rfc3339(text), time, "{text}");
+        }
+        for text in ["", "null", "2026-11-20", "2026-11-20T18:00:00"] {
+            assert_eq!(Time::from_rfc3339(text), None, "{text}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod access;
 pub mod adopt;
+pub mod audit;
 pub mod cert;
 pub mod cluster;
 pub mod confirm;

@@ -212,24 +212,18 @@ impl<'a> Debts<'a> {
                 })
                 .collect();
             for entry in live {
-                let gone = !latest.persons.contains_key(person);
-                let bound = cluster.groups.get(person);
-                let group = entry.organizations().into_iter().find(|group| match bound {
-                    Some(bound) => !bound.contains(group) && group != "system:masters",
-                    None => true,
-                });
-                let why = match (gone, group) {
-                    (true, _) => format!(
+                let why = match excess(entry, person, latest, cluster) {
+                    Some(Excess::Gone) => format!(
                         "{person} is gone, and the certificate {} lives until {}",
                         entry.serial, entry.not_after
                     ),
-                    (false, Some(group)) => {
+                    Some(Excess::Group(group)) => {
                         format!(
                             "{person} may no longer have {group}, and the certificate {} lives until {}",
                             entry.serial, entry.not_after
                         )
                     }
-                    (false, None) => continue,
+                    None => continue,
                 };
                 findings.push(Finding::new(Code::ExcessCert, why).at(place.to_string()).of(person));
             }
@@ -281,6 +275,26 @@ impl<'a> Debts<'a> {
         let what = format!("exposure:{person}");
         latest.waived.iter().any(|waived| waived.cluster == *cluster && waived.what == what && waived.until > self.now)
     }
+}
+
+/// What a person's certificate gives beyond what an epoch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Excess {
+    /// The person is not listed.
+    Gone,
+    /// They may not have this group.
+    Group(String),
+}
+
+/// What a certificate of `person` gives beyond what `epoch` does, in `cluster` of that epoch. `system:masters` is no
+/// group of the epoch's: whoever may ask for anything may ask for it.
+pub fn excess(entry: &Issued, person: &PersonName, epoch: &Epoch, cluster: &Cluster) -> Option<Excess> {
+    if !epoch.persons.contains_key(person) {
+        return Some(Excess::Gone);
+    }
+    let bound = cluster.groups.get(person);
+    let beyond = |group: &String| bound.is_none_or(|bound| !bound.contains(group) && group != "system:masters");
+    entry.organizations().into_iter().find(beyond).map(Excess::Group)
 }
 
 /// What is said of one cluster, so that judging many clusters takes time in their number and not in its square.
