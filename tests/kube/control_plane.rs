@@ -199,6 +199,11 @@ impl ControlPlane {
         })
     }
 
+    /// The file of the API server's audit log.
+    pub fn audit_log(&self) -> &Path {
+        &self.audit
+    }
+
     /// All audit events so far that `wanted` chooses.
     pub fn audit_events(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.audit).unwrap_or_default();

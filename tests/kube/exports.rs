@@ -29,7 +29,7 @@ impl Exports {
         let home = scratch.join(cluster);
         let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
         fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
-        exports.make_identity();
+        exports.make_identity("alice");
         exports.git(&["init", "--quiet"]);
         exports.git(&["config", "user.name", "alice"]);
         exports.git(&["config", "user.email", "alice@example.org"]);
@@ -92,21 +92,24 @@ impl Exports {
         Run::new(program, &self.scratch).current_dir(&self.repository)
     }
 
-    /// An OpenPGP key without a passphrase, made by gpg: `alice.asc` and `alice.secret.asc` beside the repository.
-    fn make_identity(&self) {
-        let keyring = self.scratch.join("gnupg");
+    /// An OpenPGP key without a passphrase, made by gpg: `NAME.asc` and `NAME.secret.asc` beside the repository. The
+    /// founder's keyring is `gnupg`, everybody else's `gnupg-NAME`.
+    pub fn make_identity(&self, name: &str) {
+        let keyring = if name == "alice" { "gnupg".to_owned() } else { format!("gnupg-{name}") };
+        let keyring = self.scratch.join(keyring);
+        let (uid, email) = (format!("{name} <{name}@example.org>"), format!("{name}@example.org"));
         fs::create_dir(&keyring).expect("a writable scratch directory");
         fs::set_permissions(&keyring, fs::Permissions::from_mode(0o700)).expect("a directory of one's own");
         let gpg = |args: &[&str]| {
             let run = self.run(&programs::system("gpg")).env("GNUPGHOME", &keyring);
             run.args(["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]).args(args).succeeds()
         };
-        gpg(&["--quick-gen-key", "alice <alice@example.org>", "future-default", "default", "1y"]);
+        gpg(&["--quick-gen-key", &uid, "future-default", "default", "1y"]);
         let write = |name: &str, text: String| {
             fs::write(self.scratch.join(name), text).expect("a writable scratch directory");
         };
-        write("alice.asc", gpg(&["--armor", "--export", "alice@example.org"]));
-        write("alice.secret.asc", gpg(&["--armor", "--export-secret-keys", "alice@example.org"]));
+        write(&format!("{name}.asc"), gpg(&["--armor", "--export", &email]));
+        write(&format!("{name}.secret.asc"), gpg(&["--armor", "--export-secret-keys", &email]));
         self.run(&programs::system("gpgconf")).env("GNUPGHOME", &keyring).args(["--kill", "gpg-agent"]).succeeds();
     }
 }

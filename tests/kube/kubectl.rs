@@ -255,7 +255,7 @@ fn refused_and_inline(desk: &Desk<'_>, config: &Path) {
     fs::rename(desk.path("state/kluis/keys"), desk.path("keys-elsewhere")).expect("keys of one's own");
     let refusal = desk.kubectl("gnupg", CONTEXT).args(["get", "namespaces"]).refused();
     assert!(
-        refusal.contains("is not on this machine") && refusal.contains("kluis cert issue break-glass"),
+        refusal.contains("is not on this machine") && refusal.contains("kluis kubeconfig -c prod --break-glass"),
         "{refusal}"
     );
     fs::rename(desk.path("keys-elsewhere"), desk.path("state/kluis/keys")).expect("keys of one's own");

@@ -20,6 +20,7 @@ mod kubeadm;
 mod kubectl;
 mod kubelet;
 mod members;
+mod people;
 mod process;
 #[path = "../programs/mod.rs"]
 mod programs;
