@@ -69,7 +69,7 @@ pub fn log(session: &mut Session, wanted: &Wanted) -> Result<(Vec<Line>, Vec<Fin
     }
     let (unjudged, more) = trust::log::load(&verified.tree, &verified.chain);
     findings.extend(more);
-    let requests = trust::requests::Index::read(&verified.tree, &verified.chain);
+    let requests = trust::requests::Index::read(&verified.tree, &verified.chain, None);
     Ok((log::lines(&unjudged, &requests, false, wanted), findings))
 }
 

@@ -2,6 +2,7 @@
 //! (FORMAT 7). Only the public key of a CSR is ever used; the certificate is built from epoch and policy.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::allowed::{GRACE, View};
 use super::chain::Chain;
@@ -33,6 +34,8 @@ pub struct Filed {
     /// Whether its CSR says what it must and proves that the asker has the key. No epoch decides that, so it is
     /// looked at once.
     csr: Result<(), Reason>,
+    /// The hash of the signature's bytes, if there is one.
+    signature: Option<Digest>,
 }
 
 /// A request's signature.
@@ -59,14 +62,19 @@ impl Filed {
 /// All requests of a tree, by hash.
 #[derive(Default)]
 pub struct Index {
-    filed: BTreeMap<Digest, Filed>,
+    filed: BTreeMap<Digest, Arc<Filed>>,
+    /// The latest epoch that signatures were verified under.
+    under: Option<Digest>,
     /// The requests with one key, by its hash: mostly one.
     keys: BTreeMap<Digest, Vec<Digest>>,
 }
 
 impl Index {
-    /// Reads the requests of `tree`.
-    pub fn read(tree: &Tree, chain: &Chain) -> Self {
+    /// Reads the requests of `tree`. What `known` has of the same bytes, verified under the same epochs, is taken from
+    /// there: a batch of a thousand would else be verified again to see what granting it makes of the tree.
+    pub fn read(tree: &Tree, chain: &Chain, known: Option<&Self>) -> Self {
+        let under = chain.latest().map(|latest| latest.sha256);
+        let known = known.filter(|known| known.under.is_some() && known.under == under);
         let mut signatures: BTreeMap<(ClusterName, String), (PersonName, String)> = BTreeMap::new();
         for (path, _) in tree.in_clusters(&["requests"]) {
             if let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path) {
@@ -89,14 +97,23 @@ impl Index {
                 request => request,
             };
             let signature = signatures.get(&(cluster.clone(), h16.clone()));
+            let signature_sha256 = signature.and_then(|(_, path)| tree.bytes(path)).map(Digest::of);
+            let seen = known.and_then(|known| known.filed.get(&sha256));
+            let seen = seen.filter(|seen| seen.path == **path && seen.signature == signature_sha256);
+            if let (Some(seen), Some((person, _))) = (seen, signature)
+                && seen.signed.as_ref().is_ok_and(|signed| signed.person == *person)
+            {
+                return seen.clone();
+            }
             let signed = sign(tree, chain, bytes, signature);
             let (key, csr) = match &request {
                 Ok(request) => csr(request),
                 Err(reason) => (None, Err(reason.clone())),
             };
-            Filed { cluster: cluster.clone(), path: (*path).clone(), sha256, request, signed, key, csr }
+            let (cluster, path, signature) = (cluster.clone(), (*path).clone(), signature_sha256);
+            Arc::new(Filed { cluster, path, sha256, request, signed, key, csr, signature })
         });
-        let mut index = Self::default();
+        let mut index = Self { under, ..Self::default() };
         for filed in read {
             if let Some(key) = filed.key {
                 index.keys.entry(key).or_default().push(filed.sha256);
@@ -108,17 +125,17 @@ impl Index {
 
     /// The requests for a certificate of this key.
     fn with_key(&self, key: &Digest) -> impl Iterator<Item = &Filed> {
-        self.keys.get(key).into_iter().flatten().filter_map(|sha256| self.filed.get(sha256))
+        self.keys.get(key).into_iter().flatten().filter_map(|sha256| self.get(sha256))
     }
 
     /// The request with this hash.
     pub fn get(&self, sha256: &Digest) -> Option<&Filed> {
-        self.filed.get(sha256)
+        self.filed.get(sha256).map(AsRef::as_ref)
     }
 
     /// All requests, by hash.
     pub fn all(&self) -> impl Iterator<Item = &Filed> {
-        self.filed.values()
+        self.filed.values().map(AsRef::as_ref)
     }
 }
 

@@ -80,13 +80,23 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
 /// Verifies `tree`. `anchor` is what is pinned outside the repository; `now` serves expiry and silence alone:
 /// nothing that it decides makes a tree invalid.
 pub fn verify(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> Verified {
-    verify_knowing(tree, anchor, now, strict, &Links::new())
+    verify_knowing(tree, anchor, now, strict, &Known::default())
 }
 
 /// Verifies the tree that `before` becomes by a change. The same as `verify`, sooner: that a certificate was signed by
-/// its CA is not computed again for certificates that `before` has.
+/// its CA, and a request by its owner, is not computed again for those that `before` has.
 pub fn verify_change(before: &Verified, tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool) -> Verified {
-    verify_knowing(tree, anchor, now, strict, &before.current.links)
+    let known = Known { links: Some(&before.current.links), requests: Some(&before.requests) };
+    verify_knowing(tree, anchor, now, strict, &known)
+}
+
+/// What an earlier verify found out of hashes alone, which no change of the tree can make untrue.
+#[derive(Default)]
+struct Known<'a> {
+    /// Leaves that were issued by their CA.
+    links: Option<&'a Links>,
+    /// Requests with their signatures and CSRs.
+    requests: Option<&'a requests::Index>,
 }
 
 /// The tree as it is without the draft of an epoch, judged: that counts until the draft has its signatures. A tree
@@ -106,10 +116,10 @@ pub fn without_draft(tree: &Tree, chain: &Chain, now: Time) -> Verified {
 pub fn verify_as_if_signed(tree: Tree, anchor: Option<&Anchor>, now: Time) -> Verified {
     let (chain, mut findings) = chain::read(&tree);
     findings.retain(|finding| !finding.code.is_missing_signature());
-    verify_under(tree, (chain.as_if_signed(), findings), anchor, (now, false), &Links::new())
+    verify_under(tree, (chain.as_if_signed(), findings), anchor, (now, false), &Known::default())
 }
 
-fn verify_knowing(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool, known: &Links) -> Verified {
+fn verify_knowing(tree: Tree, anchor: Option<&Anchor>, now: Time, strict: bool, known: &Known<'_>) -> Verified {
     let chain = chain::read(&tree);
     verify_under(tree, chain, anchor, (now, strict), known)
 }
@@ -119,7 +129,7 @@ fn verify_under(
     (chain, epoch_findings): (Chain, Vec<Finding>),
     anchor: Option<&Anchor>,
     (now, strict): (Time, bool),
-    known: &Links,
+    known: &Known<'_>,
 ) -> Verified {
     let mut findings = files::check(&tree);
     let epochs_fine = epoch_findings.is_empty() && chain.latest().is_some() && !chain.is_cut();
@@ -144,8 +154,8 @@ fn verify_under(
     verified
 }
 
-fn judge(verified: &mut Verified, now: Time, strict: bool, known: &Links) {
-    verified.requests = requests::Index::read(&verified.tree, &verified.chain);
+fn judge(verified: &mut Verified, now: Time, strict: bool, known: &Known<'_>) {
+    verified.requests = requests::Index::read(&verified.tree, &verified.chain, known.requests);
     let (log, log_findings) = log::read(&verified.tree, &verified.chain, &verified.requests, &verified.authorities);
     verified.findings.extend(log_findings);
     verified.log = log;
@@ -153,8 +163,10 @@ fn judge(verified: &mut Verified, now: Time, strict: bool, known: &Links) {
     if verified.log.incomplete {
         return; // a record is missing or unreadable: nobody can say what it vouched for
     }
+    let none = Links::new();
+    let links = known.links.unwrap_or(&none);
     let (current, findings) =
-        current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities, known);
+        current::check(&verified.tree, &verified.chain, &verified.log, &verified.authorities, links);
     verified.findings.extend(findings);
     verified.current = current;
     let debts = Debts::of(verified, now, strict).findings();
