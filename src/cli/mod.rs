@@ -74,6 +74,7 @@ commands! {
     Request request,
     Kubeconfig kubeconfig,
     Credential credential,
+    Rotate rotate,
     Reseal reseal,
     Open open,
     Export export,
@@ -98,6 +99,7 @@ impl Command {
                     | Self::Request(_)
                     | Self::Kubeconfig(_)
                     | Self::Credential(_)
+                    | Self::Rotate(_)
                     | Self::Reseal(_)
                     | Self::Open(_)
                     | Self::Export(_)

@@ -113,17 +113,26 @@ pub(super) fn open_authorities(
     let mut opened = Opened::new();
     for keyset in keysets {
         let generation = issuing(&repository.verified, cluster, *keyset)?;
-        let sealed = Place::Sealed(cluster.clone(), SealedName::Keyset(*keyset, generation));
-        let place = Place::Ca(cluster.clone(), *keyset, generation);
-        let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-        let certificate = pki::parse_pem(bytes, "CERTIFICATE").map_err(|e| Failure::from(e).at(&place.to_string()))?;
-        let key = match secrets::open(repository, actor, &sealed)?.into_iter().next().map(SealedKey::into_body) {
-            Some(KeyBody::Pkcs8(der)) => PrivateKey::from_pkcs8(&der)?,
-            _ => return Err(Failure::refused(format!("{sealed} holds no private key"))),
-        };
-        opened.insert(*keyset, Authority { certificate, key });
+        opened.insert(*keyset, open_generation(repository, actor, cluster, (*keyset, generation))?);
     }
     Ok(opened)
+}
+
+/// Opens one generation of a CA: one private-key operation.
+pub(super) fn open_generation(
+    repository: &Repository,
+    actor: &mut Actor,
+    cluster: &ClusterName,
+    (keyset, generation): (Keyset, Generation),
+) -> Result<Authority, Failure> {
+    let sealed = Place::Sealed(cluster.clone(), SealedName::Keyset(keyset, generation));
+    let place = Place::Ca(cluster.clone(), keyset, generation);
+    let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+    let certificate = pki::parse_pem(bytes, "CERTIFICATE").map_err(|e| Failure::from(e).at(&place.to_string()))?;
+    match secrets::open(repository, actor, &sealed)?.into_iter().next().map(SealedKey::into_body) {
+        Some(KeyBody::Pkcs8(der)) => Ok(Authority { certificate, key: PrivateKey::from_pkcs8(&der)? }),
+        _ => Err(Failure::refused(format!("{sealed} holds no private key"))),
+    }
 }
 
 /// Makes `count` keys, and says how far it is.
@@ -356,9 +365,23 @@ pub(super) fn carry_out(
 ) -> Result<(), Failure> {
     let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
     // Before anything is opened: a person's touch or passphrase should not be for nothing.
-    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
+    Recipients::of(&repository.verified, epoch, cluster, session)?;
     let keysets = works.iter().flat_map(|work| work.keysets(cluster)).collect();
     let opened = open_authorities(repository, actor, name, &keysets)?;
+    carry_out_with(session, repository, actor, (name, config), (works, &opened), (record, plan))
+}
+
+/// As `carry_out`, with authorities that are open already: those that issue once this record counts.
+pub(super) fn carry_out_with(
+    session: &mut Session,
+    repository: &Repository,
+    actor: &mut Actor,
+    (name, config): (&ClusterName, &ClusterConfig),
+    (works, opened): (&[NodeWork], &Opened),
+    (record, plan): (&mut Record, &mut Plan),
+) -> Result<(), Failure> {
+    let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
+    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
     let target = Target { epoch, name, cluster, config, recipients: &recipients };
     let count = works.iter().map(NodeWork::new_keys).sum();
     let mut keys = keys(session, config.algorithm, count).into_iter();
@@ -368,7 +391,7 @@ pub(super) fn carry_out(
             record.reason = format!("new keys beside imported ones of node {}", work.node.name);
         }
         let own = keys.by_ref().take(work.new_keys()).collect();
-        target.node(&opened, work, own, kept, (session, record, plan))?;
+        target.node(opened, work, own, kept, (session, record, plan))?;
     }
     Ok(())
 }

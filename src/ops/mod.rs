@@ -30,6 +30,7 @@ mod plan;
 pub mod requests;
 pub mod reseal;
 pub mod review;
+pub mod rotate;
 mod secrets;
 mod session;
 pub mod status;

@@ -189,7 +189,7 @@ fn has_bundle(verified: &Verified, cluster: &ClusterName, node: &NodeName) -> bo
     bundle(verified, cluster, node).is_some()
 }
 
-pub(super) fn has_key(verified: &Verified, cluster: &ClusterName, node: &NodeName, profile: Profile) -> bool {
+pub(in crate::ops) fn has_key(verified: &Verified, cluster: &ClusterName, node: &NodeName, profile: Profile) -> bool {
     let keys = bundle(verified, cluster, node).map(|entry| entry.public.as_slice()).unwrap_or_default();
     keys.iter().any(|key| key.name == profile.as_str())
 }

@@ -68,18 +68,8 @@ impl Making<'_> {
         Ok(own_key)
     }
 
-    /// One authority. Its subject names its generation, so that no two of one cluster look alike (H.4).
     fn authority(&mut self, keyset: Keyset, key: &PrivateKey, session: &mut Session) -> Result<Vec<u8>, Failure> {
-        let common_name = format!("{keyset}-ca-{}", Generation::FIRST);
-        let validity = Validity {
-            not_before: session.now.minus(BACKDATE),
-            not_after: session.now.plus(self.config.lifetime.authority),
-        };
-        let hosts = constrained(keyset, self.config);
-        let networks = if keyset == Keyset::Kubernetes { self.config.service_cidrs.as_slice() } else { &[] };
-        let name_constraints = hosts.as_ref().map(|hosts| NameConstraints { hosts, networks });
-        let spec = CaSpec { common_name: &common_name, validity, name_constraints };
-        let der = pki::issue_ca(key, &spec, &mut session.rng);
+        let der = new_authority((keyset, Generation::FIRST), key, self.config, session)?;
         let facts = Facts::read(&der)?;
         self.plan.write(&Place::Ca(self.wanted.name.clone(), keyset, Generation::FIRST), pki::certificate_pem(&der));
         self.made(keyset, Some(facts.sha256), Some(facts.not_after));
@@ -153,6 +143,24 @@ impl Making<'_> {
         self.record.issued.push(issued);
         Ok(Some(own_key))
     }
+}
+
+/// The certificate (DER) of a new authority. Its subject names its generation, so that no two of one cluster look alike
+/// (kubernetes-pki H.4).
+pub(in crate::ops) fn new_authority(
+    (keyset, generation): (Keyset, Generation),
+    key: &PrivateKey,
+    config: &ClusterConfig,
+    session: &mut Session,
+) -> Result<Vec<u8>, Failure> {
+    let common_name = format!("{keyset}-ca-{generation}");
+    let validity =
+        Validity { not_before: session.now.minus(BACKDATE), not_after: session.now.plus(config.lifetime.authority) };
+    let hosts = constrained(keyset, config);
+    let networks = if keyset == Keyset::Kubernetes { config.service_cidrs.as_slice() } else { &[] };
+    let name_constraints = hosts.as_ref().map(|hosts| NameConstraints { hosts, networks });
+    let spec = CaSpec { common_name: &common_name, validity, name_constraints };
+    Ok(pki::issue_ca(key, &spec, &mut session.rng))
 }
 
 /// Issues `person`'s certificate with a new key, and seals the key to them alone. `groups` are for `client`; those of

@@ -6,4 +6,4 @@ pub mod new;
 pub mod template;
 pub mod view;
 
-pub(super) use making::own_certificate;
+pub(super) use making::{new_authority, own_certificate};

@@ -250,9 +250,10 @@ fn plan_break_glass(
     if needed > 1 {
         let what = format!(
             "a break-glass certificate takes {needed} issuers here, so --super-admin can't issue one along with the \
-             cluster. Leave it out: a request for one, which {needed} issuers approve, is not in this version"
+             cluster: leave it out, and ask for one afterwards"
         );
-        return Err(Failure::refused(what).help(Remedy::Kluis("trust show".to_owned())));
+        let help = format!("request new -c {} --break-glass --reason TEXT", wanted.name);
+        return Err(Failure::refused(what).help(Remedy::Kluis(help)));
     }
     let default = format!("first kubeadm init of {}", wanted.name);
     let reason = reason.clone().filter(|reason| !reason.is_empty()).unwrap_or(default);

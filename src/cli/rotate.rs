@@ -1,0 +1,353 @@
+//! `rotate`: one step of a rotation. Owns the words and flags, and how a step and a fleet read; the rest is
+//! `ops::rotate`'s.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Answer, Global, Report};
+use crate::model::{Keyset, PersonName, displayed};
+use crate::ops::rotate::{self, ClusterRotation, Phase, Removed, Rotations, Start, Started, Stepped, Verb, Wanted};
+use crate::ops::{Failure, Gate, Session};
+
+/// Rotate CAs, service-account and encryption keys, one phase at a time and without downtime
+#[derive(Debug, clap::Args)]
+#[command(after_help = "EXAMPLES
+  kluis rotate start -c prod
+  kluis rotate start --all-clusters --because-of carol
+  kluis rotate status -c prod
+  kluis rotate trust -c prod
+  kluis rotate promote -c prod --confirm nodes-have-bundle --yes
+
+start makes new generations, trust lets everything trust both, promote issues with the new one, distrust drops the
+former one, remove forgets it. Between two steps, export to every node what `kluis rotate status` names. KEYSET is one of
+kubernetes, etcd, front-proxy, service-account, encryption; all of the cluster's if left out.")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make and seal the next generations; nothing trusts them yet
+    #[command(after_help = "EXAMPLES
+  kluis rotate start -c prod
+  kluis rotate start etcd -c prod
+  kluis rotate start --all-clusters --because-of carol
+  kluis rotate start kubernetes -c prod --standby
+
+CAs and service-account keys take an epoch, which a quorum signs; all clusters are in one epoch and one record.")]
+    Start {
+        /// Keysets; all of the cluster's if left out
+        #[arg(value_name = "KEYSET")]
+        keysets: Vec<Keyset>,
+        /// Only what this person, who is no keyholder any more, could open and is still in use
+        #[arg(long, value_name = "PERSON")]
+        because_of: Option<PersonName>,
+        /// Make it for an emergency: trust it next, and promote it only then
+        #[arg(long)]
+        standby: bool,
+    },
+    /// Let nodes and clients trust the new generations beside those that issue
+    #[command(after_help = "EXAMPLES\n  kluis rotate trust -c prod\n  kluis rotate trust --all-clusters --yes")]
+    Trust(Step),
+    /// Issue with the new generations from now on, and issue every leaf of the nodes anew
+    #[command(after_help = "EXAMPLES
+  kluis rotate promote -c prod --confirm nodes-have-bundle
+  kluis rotate promote etcd -c prod --yes
+
+One record: the phases, and every certificate of the CAs concerned. Opens each new CA key once.")]
+    Promote(Step),
+    /// Trust the former generations no more
+    #[command(after_help = "EXAMPLES
+  kluis rotate distrust -c prod --confirm nodes-have-leaves --confirm clients-moved
+
+Refuses while a node's current certificate is of the former CA, and while people have certificates of it that live,
+unless you confirm that clients have moved. From here on there is no undo.")]
+    Distrust(Step),
+    /// Forget distrusted generations: out of the epoch, and their files
+    #[command(after_help = "EXAMPLES\n  kluis rotate remove -c prod --yes\n\nGit's history keeps what was sealed.")]
+    Remove {
+        /// Keysets; all of the cluster's if left out
+        #[arg(value_name = "KEYSET")]
+        keysets: Vec<Keyset>,
+    },
+    /// Take the next step of each keyset, past gates that are confirmed
+    #[command(after_help = "EXAMPLES\n  kluis rotate next -c prod --confirm nodes-have-bundle --yes")]
+    Next(Step),
+    /// Go back to the phase before; from distrusted there is no way back
+    #[command(after_help = "EXAMPLES\n  kluis rotate undo -c prod\n  kluis rotate undo etcd -c prod --yes")]
+    Undo(Step),
+    /// Show the phase of each keyset, and what to do on which node before the next step
+    #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters")]
+    Status,
+}
+
+#[derive(Debug, clap::Args)]
+struct Step {
+    /// Keysets; all that stand where the step begins if left out
+    #[arg(value_name = "KEYSET")]
+    keysets: Vec<Keyset>,
+    /// You have seen that this is so (repeatable); goes on record
+    #[arg(long, value_name = "GATE")]
+    confirm: Vec<String>,
+}
+
+/// The command's name in reports.
+pub fn name(args: &Args) -> String {
+    let action = match args.action {
+        Action::Start { .. } => "start",
+        Action::Trust(_) => "trust",
+        Action::Promote(_) => "promote",
+        Action::Distrust(_) => "distrust",
+        Action::Remove { .. } => "remove",
+        Action::Next(_) => "next",
+        Action::Undo(_) => "undo",
+        Action::Status => "status",
+    };
+    format!("rotate {action}")
+}
+
+/// Runs the command.
+pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    let (verb, words) = match &args.action {
+        Action::Status => {
+            let repository = session.open_reading(&Gate::Valid)?;
+            let clusters = match global.names_clusters() {
+                true => global.clusters(&repository)?,
+                false => repository.epoch()?.clusters.keys().cloned().collect(),
+            };
+            return Ok(Answer::fine(rotate::status(&repository, &clusters)?));
+        }
+        Action::Start { keysets, because_of, standby } => {
+            global.refuse_at()?;
+            let mut repository = session.open(&Gate::Valid)?;
+            let clusters = global.clusters(&repository)?;
+            let (because_of, standby) = (because_of.as_ref(), *standby);
+            let wanted = Start { clusters: &clusters, keysets, because_of, standby };
+            let started = rotate::start(session, &mut repository, &wanted)?;
+            let owed = started.written.findings.clone();
+            return Ok(Answer::written(started, &owed));
+        }
+        Action::Remove { keysets } => {
+            global.refuse_at()?;
+            let mut repository = session.open(&Gate::Valid)?;
+            let clusters = global.clusters(&repository)?;
+            let removed = rotate::remove(session, &mut repository, &clusters, keysets)?;
+            let owed = removed.written.findings.clone();
+            return Ok(Answer::written(removed, &owed));
+        }
+        Action::Trust(words) => (Verb::Trust, words),
+        Action::Promote(words) => (Verb::Promote, words),
+        Action::Distrust(words) => (Verb::Distrust, words),
+        Action::Next(words) => (Verb::Next, words),
+        Action::Undo(words) => (Verb::Undo, words),
+    };
+    global.refuse_at()?;
+    let mut repository = session.open(&Gate::Valid)?;
+    let clusters = global.clusters(&repository)?;
+    let confirmed: BTreeSet<String> = words.confirm.iter().cloned().collect();
+    let wanted = Wanted { verb, clusters: &clusters, keysets: &words.keysets, confirmed: &confirmed };
+    let stepped = rotate::step(session, &mut repository, &wanted)?;
+    let owed = stepped.written.findings.clone();
+    Ok(Answer::written(stepped, &owed))
+}
+
+fn write_left(out: &mut dyn Write, left: &[String]) -> io::Result<()> {
+    left.iter().try_for_each(|left| writeln!(out, "left     {left}"))
+}
+
+fn write_record(out: &mut dyn Write, written: &crate::ops::Written) -> io::Result<()> {
+    match (&written.record, written.dry_run) {
+        (Some(record), false) => writeln!(out, "record {}", record.h16()),
+        _ => Ok(()),
+    }
+}
+
+impl Report for Started {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.made.is_empty() {
+            writeln!(out, "nothing to start")?;
+            return write_left(out, &self.left);
+        }
+        let verb = if self.written.dry_run { "would make" } else { "made" };
+        for one in &self.made {
+            let end = one.not_after.map(|end| format!(", until {end}")).unwrap_or_default();
+            let hash = one.sha256.map(|hash| format!("  {}", hash.h16())).unwrap_or_default();
+            writeln!(out, "{verb} {}/{} {}{end}{hash}", one.cluster, one.keyset, one.generation)?;
+        }
+        write_left(out, &self.left)?;
+        write_record(out, &self.written)?;
+        if self.written.dry_run {
+            return Ok(());
+        }
+        if self.written.epoch.is_some() {
+            super::change::write_missing(out, &self.written)?;
+        }
+        writeln!(out, "next: kluis rotate status")
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Stepped {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.moves.is_empty() {
+            writeln!(out, "nothing stands where this step begins")?;
+            return write_left(out, &self.left);
+        }
+        for one in &self.moves {
+            let (from, to) = (one.from.as_str(), one.to.as_str());
+            let verb = if self.written.dry_run { "would go" } else { "goes" };
+            let states: Vec<String> = one.states.iter().map(|(g, state)| format!("{g} {state}")).collect();
+            writeln!(out, "{}/{} {verb} from {from} to {to}: {}", one.cluster, one.keyset, states.join(", "))?;
+            if !one.gates.is_empty() {
+                writeln!(out, "  confirmed {}", one.gates.join(", "))?;
+            }
+        }
+        write_left(out, &self.left)?;
+        if !self.certificates.is_empty() {
+            writeln!(out, "issued {} certificates of nodes anew", self.certificates.len())?;
+        }
+        if !self.opened.is_empty() {
+            let verb = if self.written.dry_run { "would open" } else { "opened" };
+            writeln!(out, "{verb} {}", self.opened.join(", "))?;
+        }
+        if !self.people.is_empty() {
+            writeln!(out, "{} ask for their next certificate: kluis request new", crate::ops::names(&self.people))?;
+        }
+        write_record(out, &self.written)?;
+        if self.written.dry_run { Ok(()) } else { writeln!(out, "next: kluis rotate status") }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Removed {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.removed.is_empty() {
+            return writeln!(out, "no distrusted generation is there");
+        }
+        let verb = if self.written.dry_run { "would remove" } else { "removed" };
+        for (cluster, keyset, generation) in &self.removed {
+            writeln!(out, "{verb} {cluster}/{keyset} {generation}")?;
+        }
+        write_record(out, &self.written)?;
+        match (self.written.dry_run, self.written.epoch) {
+            (false, Some(_)) => super::change::write_missing(out, &self.written),
+            _ => Ok(()),
+        }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// How many clusters are shown with what to do on each node; more are a table.
+const AT_LENGTH: usize = 3;
+
+impl Report for Rotations {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.clusters.is_empty() {
+            return writeln!(out, "no cluster yet");
+        }
+        let under_way = |cluster: &ClusterRotation| cluster.keysets.iter().any(|one| one.phase != Phase::Steady);
+        let (busy, steady): (Vec<_>, Vec<_>) = self.clusters.iter().partition(|cluster| under_way(cluster));
+        for cluster in &busy {
+            match busy.len() <= AT_LENGTH {
+                true => write_cluster(out, cluster)?,
+                false => write_line(out, cluster)?,
+            }
+        }
+        if !steady.is_empty() {
+            let names = steady.iter().map(|cluster| cluster.cluster.as_str()).collect::<Vec<_>>().join(", ");
+            writeln!(out, "steady   {names}")?;
+        }
+        let since = |cluster: &ClusterRotation| cluster.keysets.iter().filter_map(|one| one.since).min();
+        let longest = busy.iter().filter_map(|cluster| Some((since(cluster)?, &cluster.cluster))).min();
+        match longest.filter(|_| busy.len() > 1) {
+            Some((since, name)) => writeln!(out, "longest  {name}, since {since}"),
+            None => Ok(()),
+        }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+fn write_line(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<()> {
+    let about = cluster.keysets.iter().filter(|one| one.phase != Phase::Steady);
+    let about: Vec<String> = about.map(|one| format!("{} {}", one.keyset, one.phase.as_str())).collect();
+    writeln!(out, "{:<12} {}", cluster.cluster.as_str(), about.join(", "))
+}
+
+fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<()> {
+    let name = &cluster.cluster;
+    writeln!(out, "cluster {name}")?;
+    for one in &cluster.keysets {
+        let states: Vec<String> = one.states.iter().map(|(generation, state)| format!("{generation} {state}")).collect();
+        let since = one.since.map(|since| format!("  since {since}")).unwrap_or_default();
+        writeln!(out, "  {:<16} {:<10} {}{since}", one.keyset.as_str(), one.phase.as_str(), states.join(", "))?;
+    }
+    if !cluster.nodes.is_empty() {
+        writeln!(out, "\nnow, one node after the other, renaming new files over the old ones:")?;
+        writeln!(out, "  kluis export kubeadm -c {name} --node NAME --out DIR")?;
+    }
+    for steps in &cluster.nodes {
+        writeln!(out, "  {}", steps.node)?;
+        write_list(out, "copy", &steps.copy)?;
+        let restart: Vec<&str> = steps.restart.clone();
+        if restart.is_empty() {
+            writeln!(out, "    restart  nothing")?;
+        } else {
+            write_list(out, "restart", &restart)?;
+        }
+    }
+    if !cluster.gates.is_empty() {
+        writeln!(out, "\nbefore the next step, see that")?;
+        for (gate, what) in &cluster.gates {
+            writeln!(out, "  {gate}")?;
+            write_wrapped(out, "    ", what)?;
+        }
+    }
+    match &cluster.next {
+        Some(next) => writeln!(out, "\nnext: kluis {}", displayed(next)),
+        None => Ok(()),
+    }
+}
+
+fn write_list(out: &mut dyn Write, name: &str, items: &[&str]) -> io::Result<()> {
+    let text = items.join(", ");
+    let mut lines = Vec::new();
+    wrap(&text, 66, &mut lines);
+    for (at, line) in lines.iter().enumerate() {
+        writeln!(out, "    {:<8} {line}", if at == 0 { name } else { "" })?;
+    }
+    Ok(())
+}
+
+fn write_wrapped(out: &mut dyn Write, indent: &str, text: &str) -> io::Result<()> {
+    let mut lines = Vec::new();
+    wrap(text, 74, &mut lines);
+    lines.iter().try_for_each(|line| writeln!(out, "{indent}{line}"))
+}
+
+/// Breaks a text at spaces into lines of at most `width` characters, but for a longer word.
+fn wrap(text: &str, width: usize, lines: &mut Vec<String>) {
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `rotate`: new generations of keysets, one phase a command, for as many clusters as wanted: staged, trusted, issuing,
+//! distrusted, removed (kubernetes-pki C.4). Where each keyset stands is here; `start` makes generations, `step` moves
+//! them, `remove` drops them, and `steps` says what to do on which node in between.
+
+mod remove;
+mod start;
+mod status;
+mod step;
+mod steps;
+
+pub use remove::{Removed, remove};
+pub use start::{Start, Started, start};
+pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
+pub use step::{Stepped, Verb, Wanted, step};
+pub use steps::{Gate, NodeSteps};
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::session::Repository;
+use crate::model::{ClusterName, Generation, Keyset, Place, Remedy, SealedName, State};
+use crate::trust::current::Vouch;
+use crate::trust::phases::{self, States};
+
+/// Where the rotation of a keyset stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// One generation issues, and there is no other.
+    Steady,
+    /// A new generation is made; nothing trusts it.
+    Staged,
+    /// Both are trusted; the former one issues.
+    Trusted,
+    /// Both are trusted; the new one issues.
+    Promoted,
+    /// The former one is distrusted and not removed yet.
+    Distrusted,
+}
+
+impl Phase {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Staged => "staged",
+            Self::Trusted => "trusted",
+            Self::Promoted => "promoted",
+            Self::Distrusted => "distrusted",
+        }
+    }
+}
+
+/// One keyset of one cluster, with the one state of each generation.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// The generation that issues.
+    pub issuing: Generation,
+    /// The state of every generation, but for distrusted ones that were removed.
+    pub states: BTreeMap<Generation, State>,
+    /// The newest generation that there ever was.
+    pub newest: Generation,
+}
+
+impl Position {
+    /// Where `keyset` of `cluster` stands. Refuses where two branches set different states: a person decides first.
+    pub fn of(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Result<Self, Failure> {
+        let none = States::new();
+        let states = repository.verified.current.states.get(&(cluster.clone(), keyset)).unwrap_or(&none);
+        let unclear = || {
+            Failure::refused(format!("it is not clear which generation of {keyset} issues in cluster {cluster}"))
+                .help(Remedy::Verify)
+        };
+        let [issuing] = phases::issuing(states)[..] else { return Err(unclear()) };
+        let mut single = BTreeMap::new();
+        for (generation, states) in states {
+            match (states.first(), states.len()) {
+                (Some(state), 1) => single.insert(*generation, *state),
+                _ => return Err(unclear()),
+            };
+        }
+        let newest = single.keys().last().copied().unwrap_or(issuing);
+        single.retain(|generation, state| {
+            *state != State::Distrusted || is_there(repository, cluster, keyset, *generation)
+        });
+        Ok(Self { issuing, states: single, newest })
+    }
+
+    /// The generations in a state, by number.
+    pub fn with(&self, state: State) -> impl Iterator<Item = Generation> + '_ {
+        self.states.iter().filter(move |(_, is)| **is == state).map(|(generation, _)| *generation)
+    }
+
+    /// The phase: what is farthest on the way decides, so that nothing that is half done is passed over.
+    pub fn phase(&self) -> Phase {
+        let has = |state| self.with(state).next().is_some();
+        match () {
+            () if has(State::Retiring) => Phase::Promoted,
+            () if has(State::Trusted) => Phase::Trusted,
+            () if has(State::Staged) => Phase::Staged,
+            () if has(State::Distrusted) => Phase::Distrusted,
+            () => Phase::Steady,
+        }
+    }
+}
+
+/// Whether the key of a generation lies in the repository.
+fn is_there(repository: &Repository, name: &ClusterName, keyset: Keyset, generation: Generation) -> bool {
+    let sealed = Place::Sealed(name.clone(), SealedName::Keyset(keyset, generation));
+    let current = repository.verified.current.paths.get(&sealed);
+    current.is_some_and(|vouched| matches!(vouched.vouch, Vouch::Sealed(_)))
+}
+
+/// The keysets of a cluster that have generations: what a rotation is about where none is named.
+pub fn keysets(repository: &Repository, cluster: &ClusterName) -> Vec<Keyset> {
+    let states = repository.verified.current.states.keys();
+    states.filter(|(name, keyset)| name == cluster && *keyset != Keyset::Tokens).map(|(_, keyset)| *keyset).collect()
+}
+
+/// The keysets that a command is about: those named, which the cluster has to have, or all.
+fn chosen(repository: &Repository, cluster: &ClusterName, named: &[Keyset]) -> Result<Vec<Keyset>, Failure> {
+    let all = keysets(repository, cluster);
+    if let Some(unknown) = named.iter().find(|keyset| !all.contains(keyset)) {
+        let known = all.iter().map(|keyset| keyset.as_str()).collect::<Vec<_>>().join(", ");
+        let what = format!("cluster {cluster} has no keyset {unknown} to rotate; it has: {known}");
+        return Err(Failure::usage(what).help(Remedy::Kluis(format!("cluster show {cluster}"))));
+    }
+    Ok(if named.is_empty() { all } else { named.to_vec() })
+}

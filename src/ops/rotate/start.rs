@@ -1,0 +1,229 @@
+//! `rotate start`: makes and seals the next generation of keysets. Nothing trusts them yet. CAs and service-account keys
+//! take an epoch, which lists them; all clusters are in one epoch and one record.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::super::cert::config;
+use super::super::cluster::new_authority;
+use super::super::draft::{Draft, check_signed};
+use super::super::exposure;
+use super::super::failure::Failure;
+use super::super::issuing::{self, Target};
+use super::super::plan::{Plan, Written, new_record};
+use super::super::secrets::Recipients;
+use super::super::session::{Repository, Session};
+use super::{Phase, Position, chosen};
+use crate::model::{ClusterName, Digest, Generation, Keyset, PersonName, Place, Remedy, SealedName, State, Time};
+use crate::pki::{self, Facts, PrivateKey};
+use crate::seal::{KeyBody, SealedKey};
+use crate::secret::Secret;
+use crate::trust::record;
+
+/// What is to be rotated.
+pub struct Start<'a> {
+    /// In these clusters.
+    pub clusters: &'a [ClusterName],
+    /// These keysets; all if empty.
+    pub keysets: &'a [Keyset],
+    /// What this person could open, and nothing else.
+    pub because_of: Option<&'a PersonName>,
+    /// Kept for an emergency: trusted from now on, and promoted only then.
+    pub standby: bool,
+}
+
+/// One new generation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Made {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The keyset.
+    pub keyset: Keyset,
+    /// The generation.
+    pub generation: Generation,
+    /// SHA-256 of the CA certificate (DER) or service-account key (SPKI DER); none of an encryption key, nor on a dry run.
+    pub sha256: Option<Digest>,
+    /// The last second of a CA certificate.
+    pub not_after: Option<Time>,
+}
+
+/// What was made; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Started {
+    /// The new generations.
+    pub made: Vec<Made>,
+    /// Keysets that were left alone, and why.
+    pub left: Vec<String>,
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+}
+
+/// Makes the next generation of what `wanted` names.
+pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<'_>) -> Result<Started, Failure> {
+    let (mut made, left) = plan(session, repository, wanted)?;
+    let mut actor = session.actor(&repository.verified)?;
+    check_signed(&repository.verified, &actor.name)?;
+    let mut of: BTreeMap<&ClusterName, Vec<usize>> = BTreeMap::new();
+    for (at, one) in made.iter().enumerate() {
+        of.entry(&one.cluster).or_default().push(at);
+    }
+    for name in of.keys() {
+        issuing::check_issuer(name, repository.cluster(name)?, &actor.name)?;
+        issuing::check_distribution(config(repository, name)?)?;
+        // Whoever can't be sealed to is found before anybody is asked, or waits for keys.
+        Recipients::of(&repository.verified, repository.epoch()?, repository.cluster(name)?, session)?;
+    }
+    let mut report = Started { made: Vec::new(), left, written: Written::default() };
+    report.written.dry_run = session.settings.dry_run;
+    if made.is_empty() {
+        return Ok(report);
+    }
+    let command = if wanted.standby { "rotate start --standby" } else { "rotate start" };
+    let mut record = new_record(&repository.verified, &actor.name, session.now, command)?;
+    record.accepted = issuing::accepted(session, &repository.verified)?;
+    record.reason = wanted.because_of.map(|person| format!("because of {person}")).unwrap_or_default();
+    let names = of.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    session.confirm(&format!("Make {} new generations for {names}? Nothing trusts them yet.", made.len()))?;
+    if session.settings.dry_run {
+        report.made = made;
+        return Ok(report);
+    }
+    let reason = format!("new generations for {names}");
+    let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
+    let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
+    let mut plan = Plan::default();
+    repository.work()?.check_writable(&plan.edited)?;
+    let order: Vec<Vec<usize>> = of.values().cloned().collect();
+    let total = made.len();
+    for (done, indices) in order.into_iter().enumerate() {
+        let name = made[indices[0]].cluster.clone();
+        let config = config(repository, &name)?.clone();
+        let count = indices.iter().filter(|at| !made[**at].keyset.is_symmetric()).count();
+        let mut keys = PrivateKey::generate_many(config.algorithm, count).into_iter();
+        for at in indices {
+            let one = &mut made[at];
+            let key = if one.keyset.is_symmetric() { None } else { keys.next() };
+            generation(session, repository, (&mut draft, &config), one, key, (&mut record, &mut plan))?;
+        }
+        (session.progress)("making generations", done + 1, total);
+    }
+    plan.record(record);
+    if made.iter().any(|one| !one.keyset.is_symmetric()) {
+        plan.draft(draft);
+    }
+    let title = format!("Start the rotation of {total} keysets of {names}");
+    report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
+    report.made = made;
+    Ok(report)
+}
+
+/// What is made, and what is left alone because its rotation is under way.
+fn plan(
+    session: &mut Session,
+    repository: &Repository,
+    wanted: &Start<'_>,
+) -> Result<(Vec<Made>, Vec<String>), Failure> {
+    let exposed = match wanted.because_of {
+        Some(person) => Some(exposed(session, repository, person)?),
+        None => None,
+    };
+    let (mut made, mut left) = (Vec::new(), Vec::new());
+    for name in wanted.clusters {
+        if repository.cluster(name)?.retired {
+            left.push(format!("{name}: it is retired"));
+            continue;
+        }
+        for keyset in chosen(repository, name, wanted.keysets)? {
+            let position = Position::of(repository, name, keyset)?;
+            if let Some(exposed) = &exposed
+                && !exposed.contains(&(name.clone(), keyset, position.issuing))
+            {
+                continue;
+            }
+            match position.phase() {
+                Phase::Steady | Phase::Distrusted => {}
+                phase => {
+                    left.push(format!("{name}/{keyset}: its rotation is under way ({})", phase.as_str()));
+                    continue;
+                }
+            }
+            let listed = repository.cluster(name)?.generations(keyset).map(|(generation, _)| generation);
+            let last = listed.chain([position.newest]).map(Generation::number).max().unwrap_or(0);
+            let many = || Failure::refused(format!("{name}/{keyset} has had 9999 generations, and there is no next"));
+            let generation = Generation::new(last + 1).ok_or_else(many)?;
+            made.push(Made { cluster: name.clone(), keyset, generation, sha256: None, not_after: None });
+        }
+    }
+    Ok((made, left))
+}
+
+/// The generations that `person` can open still. Refuses while they would be sealed to again.
+fn exposed(
+    session: &mut Session,
+    repository: &Repository,
+    person: &PersonName,
+) -> Result<Vec<(ClusterName, Keyset, Generation)>, Failure> {
+    let holds = repository.epoch()?.clusters.iter().find(|(_, cluster)| cluster.keyholders.contains(person));
+    if let Some((name, _)) = holds {
+        let what = format!("{person} is a keyholder of {name} still, and new keys would be sealed to them as well");
+        return Err(Failure::refused(what).help(Remedy::Kluis(format!("person remove {person} --reason left"))));
+    }
+    let (found, _) = exposure::of(session, repository, person)?;
+    let live = found.live().filter_map(|secret| match Place::parse(&secret.path) {
+        Ok(Place::Sealed(cluster, SealedName::Keyset(keyset, generation))) => Some((cluster, keyset, generation)),
+        _ => None,
+    });
+    Ok(live.collect())
+}
+
+/// Makes one generation: listed in the draft, sealed, staged.
+fn generation(
+    session: &mut Session,
+    repository: &Repository,
+    (draft, config): (&mut Draft, &crate::model::ClusterConfig),
+    one: &mut Made,
+    key: Option<PrivateKey>,
+    (record, plan): (&mut record::Record, &mut Plan),
+) -> Result<(), Failure> {
+    let (name, keyset, generation) = (&one.cluster, one.keyset, one.generation);
+    let body = match key {
+        Some(key) => {
+            let hash = if keyset.is_ca() {
+                let der = new_authority((keyset, generation), &key, config, session)?;
+                let facts = Facts::read(&der)?;
+                plan.write(&Place::Ca(name.clone(), keyset, generation), pki::certificate_pem(&der));
+                one.not_after = Some(facts.not_after);
+                facts.sha256
+            } else {
+                plan.write(&Place::ServiceAccount(name.clone(), generation), pki::public_pem(&key.spki()));
+                key.spki_id()
+            };
+            one.sha256 = Some(hash);
+            if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
+                cluster.keysets.entry(keyset).or_default().insert(generation, hash);
+            }
+            KeyBody::Pkcs8(key.to_pkcs8())
+        }
+        None => {
+            let bytes = Zeroizing::new(session.rng.bytes::<32>());
+            KeyBody::Symmetric { salt: session.rng.bytes(), bytes: Secret::new(bytes.to_vec()) }
+        }
+    };
+    let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
+    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
+    let target = Target { epoch, name, cluster, config, recipients: &recipients };
+    let sealed = SealedName::Keyset(keyset, generation);
+    let key = SealedKey::new(sealed.header_name(), body);
+    target.seal(&sealed, &[key], (1, false), record, plan)?;
+    record.phase.push(record::Phase {
+        cluster: name.clone(),
+        keyset,
+        generation,
+        state: State::Staged,
+        gates: Vec::new(),
+    });
+    Ok(())
+}

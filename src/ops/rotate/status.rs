@@ -1,0 +1,122 @@
+//! `rotate status`: the phase of each keyset, what to do on which node now, and what to confirm before the next step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::super::cert::config;
+use super::super::failure::Failure;
+use super::super::session::Repository;
+use super::steps::{self, NodeSteps};
+use super::{Phase, Position, keysets};
+use crate::model::{ClusterName, Keyset, State, Time};
+
+/// Where one keyset stands.
+#[derive(Debug, Serialize)]
+pub struct KeysetRotation {
+    /// The keyset.
+    pub keyset: Keyset,
+    /// The phase.
+    pub phase: Phase,
+    /// The state of each generation, but for those that were removed.
+    pub states: BTreeMap<String, State>,
+    /// Since when it stands there, by the record's word.
+    pub since: Option<Time>,
+}
+
+/// Where one cluster stands.
+#[derive(Debug, Serialize)]
+pub struct ClusterRotation {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its keysets.
+    pub keysets: Vec<KeysetRotation>,
+    /// What to do on each node in this phase.
+    pub nodes: Vec<NodeSteps>,
+    /// What has to be so before the next step: name and clause.
+    pub gates: BTreeMap<&'static str, &'static str>,
+    /// The next command, without the leading `kluis`.
+    pub next: Option<String>,
+}
+
+/// Where rotations stand; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Rotations {
+    /// The clusters, by name.
+    pub clusters: Vec<ClusterRotation>,
+}
+
+/// Where the rotations of `clusters` stand.
+pub fn status(repository: &Repository, clusters: &[ClusterName]) -> Result<Rotations, Failure> {
+    let clusters = clusters.iter().map(|name| of_cluster(repository, name));
+    Ok(Rotations { clusters: clusters.collect::<Result<_, _>>()? })
+}
+
+fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRotation, Failure> {
+    let mut rotation = ClusterRotation {
+        cluster: name.clone(),
+        keysets: Vec::new(),
+        nodes: Vec::new(),
+        gates: BTreeMap::new(),
+        next: None,
+    };
+    if repository.cluster(name)?.retired {
+        return Ok(rotation);
+    }
+    let mut phases: Vec<(Keyset, Phase)> = Vec::new();
+    for keyset in keysets(repository, name) {
+        let position = Position::of(repository, name, keyset)?;
+        let phase = position.phase();
+        phases.push((keyset, phase));
+        let since = if phase == Phase::Steady { None } else { since(repository, name, keyset) };
+        let states = position.states.into_iter().map(|(generation, state)| (generation.to_string(), state)).collect();
+        rotation.keysets.push(KeysetRotation { keyset, phase, states, since });
+        rotation.gates.extend(steps::gates(keyset, phase).into_iter().map(|gate| (gate.name, gate.what)));
+    }
+    let nodes = &config(repository, name)?.nodes;
+    let steps = nodes.iter().map(|node| steps::on_node(node, &phases)).filter(|steps| !steps.copy.is_empty());
+    rotation.nodes = steps.collect();
+    rotation.next = next(name, &phases, &rotation.gates);
+    Ok(rotation)
+}
+
+fn since(repository: &Repository, name: &ClusterName, keyset: Keyset) -> Option<Time> {
+    let records = repository.verified.log.counted().map(|(_, logged)| &logged.record);
+    let steps = records.filter(|record| record.phase.iter().any(|one| one.cluster == *name && one.keyset == keyset));
+    steps.map(|record| record.time).max()
+}
+
+/// The command that moves what is least far on. Keysets in different phases are named, so that one command is one step.
+fn next(
+    name: &ClusterName,
+    phases: &[(Keyset, Phase)],
+    gates: &BTreeMap<&'static str, &'static str>,
+) -> Option<String> {
+    let about: Vec<(Keyset, Phase)> = phases.iter().filter(|(_, phase)| *phase != Phase::Steady).copied().collect();
+    let first = about.iter().map(|(_, phase)| *phase).min()?;
+    let distinct: BTreeSet<Phase> = about.iter().map(|(_, phase)| *phase).collect();
+    let verb = match first {
+        Phase::Staged => "trust",
+        Phase::Trusted => "promote",
+        Phase::Promoted => "distrust",
+        _ => "remove",
+    };
+    let mut line = format!("rotate {verb}");
+    if distinct.len() > 1 {
+        about.iter().filter(|(_, phase)| *phase == first).for_each(|(keyset, _)| line.push_str(&format!(" {keyset}")));
+    }
+    line.push_str(&format!(" -c {name}"));
+    if verb != "remove" {
+        let wanted: BTreeSet<&str> = about
+            .iter()
+            .filter(|(_, phase)| *phase == first)
+            .flat_map(|(keyset, phase)| steps::gates(*keyset, *phase))
+            .map(|gate| gate.name)
+            .collect();
+        gates
+            .keys()
+            .filter(|gate| wanted.contains(*gate))
+            .for_each(|gate| line.push_str(&format!(" --confirm {gate}")));
+    }
+    Some(line)
+}

@@ -1,0 +1,447 @@
+//! One phase: `trust`, `promote`, `distrust`, their `undo`, and `next`. One record and one commit, for as many clusters as
+//! wanted. Where another generation issues from now on, every leaf of its nodes is issued anew in the same record, so that
+//! no leaf is ever of a generation that does not issue.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::super::cert::node::{has_key, kept_by_node};
+use super::super::cert::{Made, config};
+use super::super::failure::Failure;
+use super::super::issuing::{self, BundleWork, NodeWork};
+use super::super::plan::{Plan, Written, new_record};
+use super::super::session::{Repository, Session};
+use super::steps::{self, Gate};
+use super::{Phase, Position, chosen};
+use crate::model::{
+    ClusterName, Digest, Generation, Keyset, Node, PersonName, Place, Profile, Remedy, SealedName, State, Time,
+};
+use crate::trust::current::Vouch;
+use crate::trust::keyset_of;
+use crate::trust::record;
+
+/// The step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// The new generation is trusted too.
+    Trust,
+    /// The new generation issues.
+    Promote,
+    /// The former generation is trusted no more.
+    Distrust,
+    /// Back to the phase before.
+    Undo,
+    /// Whatever comes next.
+    Next,
+}
+
+impl Verb {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trust => "trust",
+            Self::Promote => "promote",
+            Self::Distrust => "distrust",
+            Self::Undo => "undo",
+            Self::Next => "next",
+        }
+    }
+
+    /// The phase that it starts from.
+    fn from(self) -> Option<Phase> {
+        match self {
+            Self::Trust => Some(Phase::Staged),
+            Self::Promote => Some(Phase::Trusted),
+            Self::Distrust => Some(Phase::Promoted),
+            Self::Undo | Self::Next => None,
+        }
+    }
+}
+
+/// What is to be stepped.
+pub struct Wanted<'a> {
+    /// The step.
+    pub verb: Verb,
+    /// In these clusters.
+    pub clusters: &'a [ClusterName],
+    /// These keysets; all that stand where the step begins if empty.
+    pub keysets: &'a [Keyset],
+    /// The gates that whoever runs this has seen to be so.
+    pub confirmed: &'a BTreeSet<String>,
+}
+
+/// One keyset's step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Move {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The keyset.
+    pub keyset: Keyset,
+    /// The phase before.
+    pub from: Phase,
+    /// The phase after.
+    pub to: Phase,
+    /// The new state of each generation that changes.
+    pub states: Vec<(Generation, State)>,
+    /// The gates that were confirmed.
+    pub gates: Vec<&'static str>,
+}
+
+/// What was stepped; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Stepped {
+    /// The steps.
+    pub moves: Vec<Move>,
+    /// Keysets that were left alone, and why.
+    pub left: Vec<String>,
+    /// Certificates that were issued by the generation that issues now.
+    pub certificates: Vec<Made>,
+    /// People with a live certificate of a generation that retires: they ask for the next.
+    pub people: BTreeSet<PersonName>,
+    /// Sealed files that are opened, with their clusters.
+    pub opened: Vec<String>,
+    /// What was written.
+    #[serde(flatten)]
+    pub written: Written,
+}
+
+/// Carries out the step.
+pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<'_>) -> Result<Stepped, Failure> {
+    check_gates(wanted.confirmed)?;
+    let (mut moves, left) = plan_moves(repository, wanted)?;
+    let mut report = Stepped {
+        moves: Vec::new(),
+        left,
+        certificates: Vec::new(),
+        people: BTreeSet::new(),
+        opened: Vec::new(),
+        written: Written { dry_run: session.settings.dry_run, ..Written::default() },
+    };
+    if moves.is_empty() {
+        return Ok(report);
+    }
+    let mut actor = session.actor(&repository.verified)?;
+    for one in &moves {
+        let cluster = repository.cluster(&one.cluster)?;
+        issuing::check_may_issue(&one.cluster, cluster, &actor.name)?;
+        if one.issues_anew() {
+            issuing::check_issuer(&one.cluster, cluster, &actor.name)?;
+            issuing::check_distribution(config(repository, &one.cluster)?)?;
+        }
+        check_distrust(repository, one, wanted.confirmed, session.now)?;
+        report.people.extend(people_of(repository, one, session.now));
+    }
+    pass_gates(session, &mut moves, wanted)?;
+    let works = works(repository, &moves)?;
+    report.opened = opens(&works);
+    let mut record =
+        new_record(&repository.verified, &actor.name, session.now, &format!("rotate {}", wanted.verb.as_str()))?;
+    if works.iter().any(|work| !work.nodes.is_empty()) {
+        record.accepted = issuing::accepted(session, &repository.verified)?;
+    }
+    record.phase = moves.iter().flat_map(Move::entries).collect();
+    if session.settings.dry_run {
+        report.moves = moves;
+        return Ok(report);
+    }
+    let mut plan = Plan::default();
+    // carry_out looks again; here, so that no touch or passphrase is for nothing.
+    repository.work()?.check_writable(&plan.edited)?;
+    let total = works.len();
+    for (done, work) in works.iter().enumerate() {
+        let config = config(repository, &work.cluster)?.clone();
+        let mut opened = issuing::Opened::new();
+        for (keyset, generation) in &work.authorities {
+            let authority = issuing::open_generation(repository, &mut actor, &work.cluster, (*keyset, *generation))?;
+            opened.insert(*keyset, authority);
+        }
+        let of = (&work.cluster, &config);
+        issuing::carry_out_with(session, repository, &mut actor, of, (&work.nodes, &opened), (&mut record, &mut plan))?;
+        (session.progress)("issuing for clusters", done + 1, total);
+    }
+    report.certificates = record.issued.iter().map(Made::of).collect();
+    report.certificates.sort_by(|a, b| a.path.cmp(&b.path));
+    let names: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let title = format!("Rotate {names}: {} {} keysets", wanted.verb.as_str(), moves.len());
+    plan.record(record);
+    report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
+    report.moves = moves;
+    Ok(report)
+}
+
+impl Move {
+    fn entries(&self) -> impl Iterator<Item = record::Phase> + '_ {
+        self.states.iter().map(|(generation, state)| record::Phase {
+            cluster: self.cluster.clone(),
+            keyset: self.keyset,
+            generation: *generation,
+            state: *state,
+            // The gates stand with the generation that goes on, once.
+            gates: match state {
+                State::Trusted | State::Retiring => Vec::new(),
+                _ => self.gates.iter().map(|gate| (*gate).to_owned()).collect(),
+            },
+        })
+    }
+
+    /// The generation that issues from now on, where it is another.
+    fn issuer(&self) -> Option<Generation> {
+        self.states.iter().find(|(_, state)| *state == State::Issuing).map(|(generation, _)| *generation)
+    }
+
+    fn issues_anew(&self) -> bool {
+        self.keyset.is_ca() && self.issuer().is_some()
+    }
+}
+
+/// The steps of each keyset that stands where the step begins. A keyset that was named and stands elsewhere is refused.
+fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>, Vec<String>), Failure> {
+    let (mut moves, mut left) = (Vec::new(), Vec::new());
+    for name in wanted.clusters {
+        for keyset in chosen(repository, name, wanted.keysets)? {
+            let position = Position::of(repository, name, keyset)?;
+            let phase = position.phase();
+            let verb = match wanted.verb {
+                Verb::Next => match phase {
+                    Phase::Staged => Verb::Trust,
+                    Phase::Trusted => Verb::Promote,
+                    Phase::Promoted => Verb::Distrust,
+                    Phase::Steady | Phase::Distrusted => Verb::Next,
+                },
+                verb => verb,
+            };
+            match moved(&position, verb, phase) {
+                Some((to, states)) => {
+                    let (cluster, gates) = (name.clone(), Vec::new());
+                    moves.push(Move { cluster, keyset, from: phase, to, states, gates });
+                }
+                None if wanted.keysets.is_empty() => {
+                    if phase != Phase::Steady {
+                        left.push(format!("{name}/{keyset}: {}", phase.as_str()));
+                    }
+                }
+                None => return Err(misplaced(name, keyset, phase, wanted.verb)),
+            }
+        }
+    }
+    Ok((moves, left))
+}
+
+fn misplaced(name: &ClusterName, keyset: Keyset, phase: Phase, verb: Verb) -> Failure {
+    let from = verb.from().map(|from| format!(", and {} begins where it is {}", verb.as_str(), from.as_str()));
+    let what = format!("{name}/{keyset} is {}{}", phase.as_str(), from.unwrap_or_default());
+    let line = match (verb, phase) {
+        (_, Phase::Steady) => format!("rotate start {keyset} -c {name}"),
+        (Verb::Next | Verb::Undo, Phase::Distrusted) => format!("rotate remove {keyset} -c {name}"),
+        _ => format!("rotate status -c {name}"),
+    };
+    Failure::refused(what).help(Remedy::Kluis(line))
+}
+
+/// The phase and states that a step leads to; `None` where it does not begin here.
+fn moved(position: &Position, verb: Verb, phase: Phase) -> Option<(Phase, Vec<(Generation, State)>)> {
+    let all = |from: State, to: State| position.with(from).map(move |generation| (generation, to)).collect::<Vec<_>>();
+    // The newest of several: an older one that was trusted and never promoted stays as it is.
+    let newest = |state| position.with(state).last();
+    match (verb, phase) {
+        (Verb::Trust, Phase::Staged) => Some((Phase::Trusted, all(State::Staged, State::Trusted))),
+        (Verb::Promote, Phase::Trusted) => {
+            let next = newest(State::Trusted)?;
+            Some((Phase::Promoted, vec![(position.issuing, State::Retiring), (next, State::Issuing)]))
+        }
+        (Verb::Distrust, Phase::Promoted) => Some((Phase::Distrusted, all(State::Retiring, State::Distrusted))),
+        // A generation that nothing ever trusted is given up.
+        (Verb::Undo, Phase::Staged) => Some((Phase::Distrusted, all(State::Staged, State::Distrusted))),
+        (Verb::Undo, Phase::Trusted) => Some((Phase::Staged, all(State::Trusted, State::Staged))),
+        (Verb::Undo, Phase::Promoted) => {
+            let former = newest(State::Retiring)?;
+            Some((Phase::Trusted, vec![(former, State::Issuing), (position.issuing, State::Trusted)]))
+        }
+        _ => None,
+    }
+}
+
+fn check_gates(confirmed: &BTreeSet<String>) -> Result<(), Failure> {
+    let Some(unknown) = confirmed.iter().find(|name| !steps::ALL.iter().any(|gate| gate.name == name.as_str())) else {
+        return Ok(());
+    };
+    let known = steps::ALL.map(|gate| gate.name).join(", ");
+    let what = format!("there is no gate {unknown:?}; there are: {known}");
+    Err(Failure::usage(what).help(Remedy::Kluis("rotate status".to_owned())))
+}
+
+/// Asks for the gates between the phases. `next` passes none that is not confirmed; the verbs themselves are asked for on
+/// the terminal, and `--yes` is the word of whoever runs them. What was confirmed goes on record.
+fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) -> Result<(), Failure> {
+    let mut open: BTreeMap<&'static str, Gate> = BTreeMap::new();
+    for one in moves.iter_mut() {
+        let gates = if one.to > one.from { steps::gates(one.keyset, one.from) } else { Vec::new() };
+        for gate in gates {
+            if wanted.confirmed.contains(gate.name) {
+                one.gates.push(gate.name);
+            } else {
+                open.insert(gate.name, gate);
+            }
+        }
+    }
+    if wanted.verb == Verb::Next && !open.is_empty() {
+        let list = open.values().map(|gate| format!("{}: {}", gate.name, gate.what)).collect::<Vec<_>>().join("; ");
+        let flags = open.keys().map(|name| format!(" --confirm {name}")).collect::<String>();
+        let clusters: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
+        let clusters = clusters.into_iter().map(|name| format!(" -c {name}")).collect::<String>();
+        let what = format!("nobody has confirmed what has to be true before the next step ({list})");
+        return Err(Failure::refused(what).help(Remedy::Kluis(format!("rotate next{clusters}{flags}"))));
+    }
+    let mut question = String::new();
+    for gate in open.values() {
+        question.push_str(&format!("Is it so that {}?\n", gate.what));
+    }
+    let names: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    question.push_str(&format!("Go on with {} keysets of {names} ({})?", moves.len(), wanted.verb.as_str()));
+    session.confirm(&question)?;
+    // A yes at the terminal was an answer to each of them.
+    if session.terminal.is_interactive() && !session.settings.yes && !session.settings.dry_run {
+        for one in moves.iter_mut().filter(|one| one.to > one.from) {
+            one.gates = steps::gates(one.keyset, one.from).into_iter().map(|gate| gate.name).collect();
+        }
+    }
+    moves.iter_mut().for_each(|one| one.gates.sort_unstable());
+    Ok(())
+}
+
+/// Refuses to distrust a CA of which a node still has its current certificate, and, unless it is confirmed that clients
+/// moved, one of which people have certificates that live.
+fn check_distrust(repository: &Repository, one: &Move, confirmed: &BTreeSet<String>, now: Time) -> Result<(), Failure> {
+    if one.to != Phase::Distrusted || !one.keyset.is_ca() {
+        return Ok(());
+    }
+    let issuers = hashes(repository, one, State::Distrusted)?;
+    let current = repository.verified.current.paths.iter().find(|(place, vouched)| {
+        let is_node = matches!(place, Place::NodeCert(cluster, ..) if *cluster == one.cluster);
+        is_node && matches!(&vouched.vouch, Vouch::Issued(entry) if issuers.contains(&entry.issuer) && entry.not_after > now)
+    });
+    if let Some((place, _)) = current {
+        let what = format!("{place} is of the generation of {} that would be distrusted, and is in use", one.keyset);
+        return Err(Failure::refused(what).help(Remedy::Kluis(format!("cert renew -c {} --within 3650d", one.cluster))));
+    }
+    let people = people_with(repository, &one.cluster, &issuers, now);
+    if !people.is_empty() && !confirmed.contains("clients-moved") {
+        let what = format!(
+            "{} have certificates of {} that live and would be cut off: they ask for the next first (kluis request new), or \
+             you confirm that they don't need them",
+            super::super::names(&people),
+            one.keyset
+        );
+        let line = format!("rotate distrust {} -c {} --confirm clients-moved", one.keyset, one.cluster);
+        return Err(Failure::refused(what).help(Remedy::Kluis(line)));
+    }
+    Ok(())
+}
+
+/// The CA certificates (hash of the DER) of the generations that come into a state.
+fn hashes(repository: &Repository, one: &Move, state: State) -> Result<BTreeSet<Digest>, Failure> {
+    let cluster = repository.cluster(&one.cluster)?;
+    let moved: Vec<Generation> =
+        one.states.iter().filter(|(_, to)| *to == state).map(|(generation, _)| *generation).collect();
+    let listed = cluster.generations(one.keyset).filter(|(generation, _)| moved.contains(generation));
+    Ok(listed.map(|(_, sha256)| sha256).collect())
+}
+
+/// People with a live certificate, replaced ones too, of one of these CAs.
+fn people_with(
+    repository: &Repository,
+    cluster: &ClusterName,
+    issuers: &BTreeSet<Digest>,
+    now: Time,
+) -> BTreeSet<PersonName> {
+    let mut people = BTreeSet::new();
+    for (place, said) in &repository.verified.current.history {
+        let Place::PersonCert(at, person, _) = place else { continue };
+        let lives = said.iter().any(|vouched| match &vouched.vouch {
+            Vouch::Issued(entry) => issuers.contains(&entry.issuer) && entry.not_after > now,
+            _ => false,
+        });
+        if at == cluster && lives {
+            people.insert(person.clone());
+        }
+    }
+    people
+}
+
+/// People whose certificates are of a generation that retires with this step.
+fn people_of(repository: &Repository, one: &Move, now: Time) -> BTreeSet<PersonName> {
+    match hashes(repository, one, State::Retiring) {
+        Ok(issuers) if one.keyset.is_ca() => people_with(repository, &one.cluster, &issuers, now),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// What is issued anew in one cluster.
+struct ClusterWork {
+    cluster: ClusterName,
+    /// The authorities that issue from now on.
+    authorities: BTreeMap<Keyset, Generation>,
+    nodes: Vec<NodeWork>,
+}
+
+fn works(repository: &Repository, moves: &[Move]) -> Result<Vec<ClusterWork>, Failure> {
+    let mut by_cluster: BTreeMap<&ClusterName, BTreeMap<Keyset, Generation>> = BTreeMap::new();
+    for one in moves.iter().filter(|one| one.issues_anew()) {
+        if let Some(generation) = one.issuer() {
+            by_cluster.entry(&one.cluster).or_default().insert(one.keyset, generation);
+        }
+    }
+    let mut works = Vec::new();
+    for (cluster, authorities) in by_cluster {
+        let nodes = config(repository, cluster)?.nodes.clone();
+        let of_node = |node: Node| of_node(repository, cluster, node, &authorities);
+        let nodes = nodes.into_iter().map(of_node).collect::<Result<Vec<_>, _>>()?;
+        let nodes = nodes.into_iter().filter(|work| !work.is_empty()).collect();
+        works.push(ClusterWork { cluster: cluster.clone(), authorities, nodes });
+    }
+    Ok(works)
+}
+
+/// Every certificate of a node whose CA issues with another generation now. Keys are new, but for those that stay on
+/// the node.
+fn of_node(
+    repository: &Repository,
+    cluster: &ClusterName,
+    node: Node,
+    authorities: &BTreeMap<Keyset, Generation>,
+) -> Result<NodeWork, Failure> {
+    let (verified, of) = (&repository.verified, repository.cluster(cluster)?);
+    let has = |profile: Profile| {
+        verified.current.leaves.contains_key(&Place::NodeCert(cluster.clone(), node.name.clone(), profile))
+    };
+    let mut fresh = Vec::new();
+    let mut stays = false;
+    for profile in node.profiles().filter(|profile| has(*profile)) {
+        let keyset = keyset_of(of, profile);
+        match authorities.get(&keyset) {
+            Some(generation) => fresh.push((profile, format!("{keyset} {generation} issues"))),
+            None => stays |= has_key(verified, cluster, &node.name, profile),
+        }
+    }
+    let mut public = kept_by_node(verified, cluster, &node.name);
+    public.retain(|profile, _| fresh.iter().any(|(one, _)| one == profile));
+    let mut work = NodeWork { node, fresh, gone: Vec::new(), bundle: BundleWork::Keep, public };
+    if work.new_keys() > 0 {
+        work.bundle = if stays { BundleWork::Open } else { BundleWork::New };
+    }
+    Ok(work)
+}
+
+fn opens(works: &[ClusterWork]) -> Vec<String> {
+    let mut names = Vec::new();
+    for work in works {
+        let authorities = work.authorities.iter().map(|(keyset, generation)| SealedName::Keyset(*keyset, *generation));
+        let bundles = work.nodes.iter().filter(|node| node.bundle == BundleWork::Open);
+        let bundles = bundles.map(|node| SealedName::Node(node.node.name.clone()));
+        names.extend(authorities.chain(bundles).map(|name| format!("{}/{name}", work.cluster)));
+    }
+    names
+}

@@ -1,0 +1,218 @@
+//! What to do on which node in each phase, and what to check before the next: from what was measured on real control
+//! planes (kubernetes-pki C.3 and C.4). Pure: knows keysets, phases and roles, and no file of any node.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::Phase;
+use crate::model::{Keyset, Node, NodeName, Role};
+
+/// What has to be true before a rotation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gate {
+    /// Its name, for `--confirm` and the record.
+    pub name: &'static str,
+    /// What whoever confirms it has seen, as a clause.
+    pub what: &'static str,
+}
+
+/// What to do on one node, in this order: copy, then restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeSteps {
+    /// The node.
+    pub node: NodeName,
+    /// Files of its export, below /etc/kubernetes (`kubelet/` below /var/lib).
+    pub copy: Vec<&'static str>,
+    /// Processes to restart, one after the other.
+    pub restart: Vec<&'static str>,
+}
+
+const BUNDLE: Gate = Gate {
+    name: "nodes-have-bundle",
+    what: "every node has the files of this phase, and what is to be restarted was restarted",
+};
+const LEAVES: Gate = Gate {
+    name: "nodes-have-leaves",
+    what: "every node has the files of this phase, and serves and calls with the new certificates",
+};
+const CLIENTS: Gate = Gate {
+    name: "clients-moved",
+    what: "people, pods and other clients have kubeconfigs with both CAs, and certificates of the new one",
+};
+const TOKENS: Gate = Gate {
+    name: "tokens-renewed",
+    what: "no token of the former key is in use: bound tokens live an hour, those of old client libraries a year",
+};
+const REWRITTEN: Gate = Gate {
+    name: "secrets-rewritten",
+    what: "all secrets were written again: kubectl get secrets -A -o json | kubectl replace -f -",
+};
+const NEW_ONLY: Gate = Gate {
+    name: "nodes-have-new-only",
+    what: "every node has the files of this phase, and no other trusts the former one",
+};
+const CONFIGMAP: Gate = Gate {
+    name: "configmap-renewed",
+    what: "every API server has the new CA alone, and then the ConfigMap extension-apiserver-authentication in kube-system was \
+           deleted: it never drops a CA by itself",
+};
+const BACKUPS: Gate =
+    Gate { name: "backups-readable", what: "no backup of etcd that is still wanted needs the former key" };
+
+/// The gates between `phase` and the next one, for a keyset.
+pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
+    let main = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
+    match (phase, keyset) {
+        (Phase::Trusted, _) => vec![BUNDLE],
+        (Phase::Promoted, Keyset::ServiceAccount) => vec![LEAVES, TOKENS],
+        (Phase::Promoted, Keyset::Encryption) => vec![LEAVES, REWRITTEN],
+        (Phase::Promoted, _) if main => vec![LEAVES, CLIENTS],
+        (Phase::Promoted, _) => vec![LEAVES],
+        (Phase::Distrusted, Keyset::Encryption) => vec![NEW_ONLY, BACKUPS],
+        (Phase::Distrusted, Keyset::FrontProxy) => vec![NEW_ONLY, CONFIGMAP],
+        (Phase::Distrusted, _) if main => vec![NEW_ONLY, CONFIGMAP],
+        (Phase::Distrusted, _) => vec![NEW_ONLY],
+        _ => Vec::new(),
+    }
+}
+
+/// Every gate that there is.
+pub const ALL: [Gate; 8] = [BUNDLE, LEAVES, CLIENTS, TOKENS, REWRITTEN, NEW_ONLY, CONFIGMAP, BACKUPS];
+
+/// Processes in the order in which they are restarted: what others need comes first.
+const ORDER: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
+
+const CONFS: [&str; 3] = ["admin.conf", "controller-manager.conf", "scheduler.conf"];
+
+/// What a node gets in this phase of one keyset.
+fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (Vec<&'static str>, Vec<&'static str>) {
+    let leaves = phase == Phase::Promoted;
+    let (mut copy, mut restart) = (Vec::new(), Vec::new());
+    match keyset {
+        Keyset::Kubernetes | Keyset::KubernetesClient => {
+            copy.extend(["pki/ca.crt", "kubelet.conf"]);
+            restart.push("kubelet");
+            if leaves {
+                copy.extend(["kubelet/kubelet.crt", "kubelet/kubelet.key"]);
+            }
+            if control_plane {
+                copy.extend(CONFS);
+                // kubeadm mounts both files by themselves: a new one is seen by a new container alone.
+                restart.extend(["kube-controller-manager", "kube-scheduler"]);
+            }
+            if control_plane && leaves {
+                copy.extend([
+                    "pki/apiserver.crt",
+                    "pki/apiserver.key",
+                    "pki/apiserver-kubelet-client.crt",
+                    "pki/apiserver-kubelet-client.key",
+                ]);
+            }
+        }
+        Keyset::Etcd | Keyset::EtcdPeer if leaves => {
+            if control_plane {
+                copy.extend(["pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key"]);
+            }
+            if etcd {
+                copy.extend([
+                    "pki/etcd/server.crt",
+                    "pki/etcd/server.key",
+                    "pki/etcd/peer.crt",
+                    "pki/etcd/peer.key",
+                    "pki/etcd/healthcheck-client.crt",
+                    "pki/etcd/healthcheck-client.key",
+                ]);
+            }
+        }
+        Keyset::Etcd | Keyset::EtcdPeer if control_plane || etcd => {
+            // Neither etcd nor the API server reads this file again.
+            copy.push("pki/etcd/ca.crt");
+            if etcd {
+                restart.push("etcd");
+            }
+            if control_plane {
+                restart.push("kube-apiserver");
+            }
+        }
+        Keyset::FrontProxy if control_plane && leaves => {
+            copy.extend(["pki/front-proxy-client.crt", "pki/front-proxy-client.key"]);
+        }
+        Keyset::FrontProxy if control_plane => copy.push("pki/front-proxy-ca.crt"),
+        Keyset::ServiceAccount if control_plane => {
+            copy.push("pki/sa.pub");
+            restart.push("kube-apiserver");
+            if leaves {
+                copy.push("pki/sa.key");
+                restart.push("kube-controller-manager");
+            }
+        }
+        Keyset::Encryption if control_plane => {
+            copy.push("pki/encryption-config.yaml");
+            restart.push("kube-apiserver");
+        }
+        _ => {}
+    }
+    (copy, restart)
+}
+
+/// What to do on `node`, for keysets that entered these phases.
+pub fn on_node(node: &Node, keysets: &[(Keyset, Phase)]) -> NodeSteps {
+    let (control_plane, etcd) = (node.roles.contains(&Role::ControlPlane), node.roles.contains(&Role::Etcd));
+    let (mut copy, mut restart) = (BTreeSet::new(), BTreeSet::new());
+    let about =
+        keysets.iter().filter(|(_, phase)| matches!(phase, Phase::Trusted | Phase::Promoted | Phase::Distrusted));
+    for (keyset, phase) in about {
+        let (files, processes) = of_keyset(*keyset, *phase, control_plane, etcd);
+        copy.extend(files);
+        restart.extend(processes);
+    }
+    let restart = ORDER.into_iter().filter(|process| restart.contains(process)).collect();
+    NodeSteps { node: node.name.clone(), copy: copy.into_iter().collect(), restart }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(roles: Vec<Role>) -> Node {
+        let name = NodeName::parse("cp-1").unwrap();
+        let text = "10.0.0.1";
+        let addresses = vec![crate::model::Host::parse(text).unwrap()];
+        Node { name, roles, addresses, seal_to: None }
+    }
+
+    #[test]
+    fn trust_never_comes_with_leaves() {
+        let node = node(vec![Role::ControlPlane, Role::Etcd]);
+        for keyset in [Keyset::Kubernetes, Keyset::Etcd, Keyset::FrontProxy] {
+            for phase in [Phase::Trusted, Phase::Distrusted] {
+                let steps = on_node(&node, &[(keyset, phase)]);
+                assert!(steps.copy.iter().all(|file| !file.ends_with(".key")), "{keyset} {phase:?}: {:?}", steps.copy);
+            }
+            let steps = on_node(&node, &[(keyset, Phase::Promoted)]);
+            assert!(steps.copy.iter().any(|file| file.ends_with(".key")), "{keyset}");
+        }
+    }
+
+    #[test]
+    fn etcd_is_restarted_before_the_api_server_and_only_for_trust() {
+        let node = node(vec![Role::ControlPlane, Role::Etcd]);
+        let steps = on_node(&node, &[(Keyset::Etcd, Phase::Trusted), (Keyset::Kubernetes, Phase::Trusted)]);
+        assert_eq!(steps.restart, ORDER);
+        assert!(on_node(&node, &[(Keyset::Etcd, Phase::Promoted)]).restart.is_empty());
+        let worker = on_node(&self::node(vec![Role::Worker]), &[(Keyset::Etcd, Phase::Trusted)]);
+        assert!(worker.copy.is_empty() && worker.restart.is_empty());
+    }
+
+    #[test]
+    fn gates_have_names_of_their_own() {
+        let names: BTreeSet<&str> = ALL.iter().map(|gate| gate.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for keyset in Keyset::ALL {
+            for phase in [Phase::Trusted, Phase::Promoted, Phase::Distrusted] {
+                assert!(gates(*keyset, phase).iter().all(|gate| ALL.contains(gate)));
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Rotations in process: every phase of every keyset forward and back, what each leaves valid, what is refused, and what a
+//! leaver's debts are at the end. On real control planes it is `kube/`'s.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod ground;
+mod seat;
+mod tools;
+
+use ground::Ground;
+use kluis::model::{Place, Span};
+use seat::*;
+use serde_json::Value;
+
+const NEW: &str = "cluster new prod --endpoint https://api.prod.example.org:6443 --kubernetes 1.36 \
+    --node cp-1=10.0.0.11:control-plane,etcd --node w-1=10.0.0.21:worker --yes";
+const KEYSETS: [&str; 5] = ["encryption", "etcd", "front-proxy", "kubernetes", "service-account"];
+
+fn with_cluster() -> Ground {
+    let ground = Ground::new(&["alice", "bob"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    ground.run("alice", "person update bob --keyholder prod --issuer prod").ends(0);
+    ground.run("alice", "reseal").ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+    ground
+}
+
+#[track_caller]
+fn rotates(ground: &Ground, words: &str) -> Value {
+    let command: String = words.split(' ').take(1).collect();
+    let report = data(
+        &ground.run("bob", &format!("rotate {words} -c prod --yes -o json")).ends(0),
+        &format!("rotate {command}"),
+    );
+    assert_eq!(ground.errors(), [""; 0], "after {words}");
+    report
+}
+
+fn phases(ground: &Ground) -> Vec<String> {
+    let status = data(&ground.run("bob", "rotate status -c prod -o json").ends(0), "rotate status");
+    let keysets = status["clusters"][0]["keysets"].as_array().unwrap().clone();
+    keysets.iter().map(|one| one["phase"].as_str().unwrap().to_owned()).collect()
+}
+
+fn all(phase: &str) -> Vec<String> {
+    vec![phase.to_owned(); KEYSETS.len()]
+}
+
+/// Exports cp-1 and returns its folder.
+fn export(ground: &Ground, name: &str) -> std::path::PathBuf {
+    let out = ground.dir.path().join(name);
+    ground.run("alice", &format!("export kubeadm -c prod --node cp-1 --out {}", out.display())).ends(0);
+    out
+}
+
+fn blocks(folder: &std::path::Path, file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join(file)).unwrap();
+    text.split("-----BEGIN ").skip(1).map(str::to_owned).collect()
+}
+
+fn verifies(folder: &std::path::Path, leaf: &str, authority: &str) -> bool {
+    let openssl = std::process::Command::new("openssl")
+        .current_dir(folder)
+        .args(["verify", "-x509_strict", "-purpose", "any", "-CAfile", authority, leaf])
+        .output();
+    openssl.unwrap().status.success()
+}
+
+#[test]
+fn every_keyset_goes_through_every_phase_and_each_export_is_of_its_phase() {
+    let ground = with_cluster();
+    let steady = export(&ground, "e0");
+    let started = rotates(&ground, "start");
+    assert_eq!(started["made"].as_array().unwrap().len(), KEYSETS.len());
+    assert_eq!(started["written"], Value::Null);
+    assert_eq!(phases(&ground), all("staged"));
+    let staged = export(&ground, "e1");
+    let certificates = ["pki/ca.crt", "pki/etcd/ca.crt", "pki/front-proxy-ca.crt", "pki/sa.pub", "pki/apiserver.crt"];
+    for file in certificates {
+        assert_eq!(blocks(&steady, file), blocks(&staged, file), "nothing trusts what is staged: {file}");
+    }
+
+    rotates(&ground, "trust");
+    assert_eq!(phases(&ground), all("trusted"));
+    let trusted = export(&ground, "e2");
+    for file in &certificates[..4] {
+        let (before, after) = (blocks(&steady, file), blocks(&trusted, file));
+        assert_eq!((after.len(), &after[0]), (2, &before[0]), "{file}: both, the one that issues first");
+    }
+    assert_eq!(
+        blocks(&steady, "pki/apiserver.crt"),
+        blocks(&trusted, "pki/apiserver.crt"),
+        "the leaves are the old ones"
+    );
+
+    let promoted_report = rotates(&ground, "promote --confirm nodes-have-bundle");
+    assert_eq!(phases(&ground), all("promoted"));
+    assert_eq!(promoted_report["certificates"].as_array().unwrap().len(), 14);
+    let promoted = export(&ground, "e3");
+    for file in &certificates[..4] {
+        let (before, after) = (blocks(&trusted, file), blocks(&promoted, file));
+        assert_eq!(after, [before[1].clone(), before[0].clone()], "{file}: the new one first");
+    }
+    for (leaf, authority) in [
+        ("pki/apiserver.crt", "pki/ca.crt"),
+        ("pki/etcd/server.crt", "pki/etcd/ca.crt"),
+        ("pki/front-proxy-client.crt", "pki/front-proxy-ca.crt"),
+    ] {
+        let old = steady.join(leaf).display().to_string();
+        let new = promoted.join(leaf).display().to_string();
+        assert!(verifies(&trusted, &old, authority) && verifies(&trusted, &new, authority), "{leaf}: both in between");
+        assert!(verifies(&promoted, &old, authority) && verifies(&promoted, &new, authority), "{leaf}");
+        assert!(!verifies(&steady, &new, authority), "{leaf}: not before");
+    }
+
+    let confirm =
+        "--confirm nodes-have-leaves --confirm clients-moved --confirm tokens-renewed --confirm secrets-rewritten";
+    rotates(&ground, &format!("distrust {confirm}"));
+    assert_eq!(phases(&ground), all("distrusted"));
+    let distrusted = export(&ground, "e4");
+    let old = steady.join("pki/apiserver.crt").display().to_string();
+    assert!(!verifies(&distrusted, &old, "pki/ca.crt") && verifies(&distrusted, "pki/apiserver.crt", "pki/ca.crt"));
+    for file in &certificates[..4] {
+        assert_eq!(blocks(&distrusted, file), [blocks(&promoted, file)[0].clone()], "{file}: the new one alone");
+    }
+
+    let removed = rotates(&ground, "remove");
+    assert_eq!(removed["removed"].as_array().unwrap().len(), KEYSETS.len());
+    assert_eq!(phases(&ground), all("steady"));
+    assert!(!ground.repo().join("clusters/prod/ca/kubernetes.g1.crt").exists());
+    assert!(!ground.repo().join("clusters/prod/sealed/ca.kubernetes.g1.asc").exists());
+    assert_eq!(ground.owed(), [""; 0]);
+    // And again, from the second generation to the third.
+    rotates(&ground, "start kubernetes");
+    assert!(ground.repo().join("clusters/prod/ca/kubernetes.g3.crt").exists());
+}
+
+#[test]
+fn undo_goes_back_from_every_phase_before_distrust() {
+    let ground = with_cluster();
+    let steady = export(&ground, "e0");
+    rotates(&ground, "start");
+    rotates(&ground, "trust");
+    rotates(&ground, "undo");
+    assert_eq!(phases(&ground), all("staged"));
+    rotates(&ground, "trust");
+    rotates(&ground, "promote");
+    rotates(&ground, "undo");
+    assert_eq!(phases(&ground), all("trusted"));
+    let back = export(&ground, "e1");
+    assert_eq!(
+        blocks(&back, "pki/ca.crt")[0],
+        blocks(&steady, "pki/ca.crt")[0],
+        "the former one issues, and comes first"
+    );
+    assert!(
+        verifies(&steady, &back.join("pki/apiserver.crt").display().to_string(), "pki/ca.crt"),
+        "and has issued anew"
+    );
+    rotates(&ground, "undo");
+    // A generation that is given up is distrusted, and can be forgotten.
+    rotates(&ground, "undo");
+    assert_eq!(phases(&ground), all("distrusted"));
+    rotates(&ground, "remove");
+    assert_eq!(phases(&ground), all("steady"));
+    assert_eq!(ground.owed(), [""; 0]);
+    refused(&ground, "rotate undo kubernetes -c prod --yes", 3, "is steady");
+}
+
+#[track_caller]
+fn refused(ground: &Ground, words: &str, exit: u8, says: &str) {
+    let before = ground.git("rev-parse HEAD");
+    let answered = ground.run("bob", words).ends(exit);
+    let all = format!("{}{}", answered.out, answered.err);
+    assert!(all.contains(says) && all.contains("help: "), "no {says:?} in\n{all}");
+    assert_eq!((ground.git("rev-parse HEAD"), ground.git("status --porcelain")), (before, String::new()));
+}
+
+#[test]
+fn no_step_is_skipped_and_next_passes_no_gate_that_nobody_confirmed() {
+    let ground = with_cluster();
+    refused(&ground, "rotate promote kubernetes -c prod --yes", 3, "is steady");
+    rotates(&ground, "start kubernetes");
+    refused(&ground, "rotate promote kubernetes -c prod --yes", 3, "is staged");
+    refused(&ground, "rotate distrust kubernetes -c prod --yes", 3, "is staged");
+    rotates(&ground, "next");
+    refused(&ground, "rotate next -c prod --yes", 3, "nodes-have-bundle");
+    refused(&ground, "rotate next -c prod --yes --confirm nodes-have", 2, "there is no gate");
+    refused(&ground, "rotate start nonsense -c prod", 2, "is no keyset");
+    refused(&ground, "rotate start talos -c prod", 2, "has no keyset talos");
+    let started = rotates(&ground, "start kubernetes");
+    assert_eq!(started["made"], serde_json::json!([]), "it is under way");
+    let stepped = rotates(&ground, "next --confirm nodes-have-bundle");
+    assert_eq!(stepped["moves"][0]["gates"], serde_json::json!(["nodes-have-bundle"]));
+    let verified = ground.verified();
+    let recorded = verified.log.records.iter().flat_map(|logged| &logged.record.phase).flat_map(|one| &one.gates);
+    assert_eq!(recorded.collect::<Vec<_>>(), ["nodes-have-bundle"]);
+    ground.run("alice", "rotate status -c prod").ends(0).says("kubernetes       promoted");
+    ground.run("alice", "rotate trust -c prod").ends(0).says("nothing stands where this step begins");
+}
+
+#[test]
+fn a_ca_of_which_something_is_in_use_is_not_distrusted() {
+    let ground = with_cluster();
+    ground.run("alice", "cert issue client -c prod --lifetime 30d").ends(0);
+    rotates(&ground, "start kubernetes");
+    rotates(&ground, "trust");
+    let promoted = rotates(&ground, "promote");
+    assert_eq!(promoted["people"], serde_json::json!(["alice"]));
+    refused(&ground, "rotate distrust -c prod --yes", 3, "alice have certificates");
+    // Who asks again has one of the new generation, but the former one lives on.
+    ground.run("alice", "cert issue client -c prod --lifetime 30d").ends(0);
+    refused(&ground, "rotate distrust -c prod --yes", 3, "alice have certificates");
+    rotates(&ground, "distrust --confirm clients-moved");
+    rotates(&ground, "remove");
+    assert_eq!(phases(&ground)[3], "steady");
+}
+
+#[test]
+fn a_leavers_debts_are_gone_when_all_that_they_could_open_is_rotated() {
+    let ground = with_cluster();
+    ground.run("bob", "person remove alice --reason left --yes").ends(0);
+    ground.run("bob", "reseal").ends(0);
+    assert!(ground.owed().iter().any(|code| code == "exposure-open"), "{:?}", ground.owed());
+    refused(&ground, "rotate start -c prod --because-of bob --yes", 3, "is a keyholder of prod still");
+    let started = rotates(&ground, "start --because-of alice");
+    assert_eq!(started["made"].as_array().unwrap().len(), KEYSETS.len());
+    for step in ["trust", "promote", "distrust"] {
+        assert!(ground.owed().iter().any(|code| code == "exposure-open"), "until the last step: {step}");
+        rotates(&ground, step);
+    }
+    assert_eq!(ground.owed(), [""; 0]);
+    assert_eq!(ground.run("bob", "rotate start -c prod --because-of alice --yes").ends(0).out, "nothing to start\n");
+}
+
+#[test]
+fn other_work_goes_on_in_every_phase() {
+    let mut ground = with_cluster();
+    let issues = |ground: &Ground, what: &str| {
+        ground.run("alice", "cert issue client -c prod --lifetime 1h").ends(0);
+        ground.run("bob", "cert issue apiserver -c prod --node cp-1").ends(0);
+        let node = format!("w-{what}");
+        ground.edit("clusters/prod/cluster.toml", |text| {
+            format!("{text}\n[[node]]\nname = \"{node}\"\nroles = [\"worker\"]\naddresses = [\"10.0.1.1\"]\n")
+        });
+        ground.run("alice", "cluster apply -c prod --yes").ends(0);
+        assert_eq!(ground.errors(), [""; 0], "{what}");
+        let place = Place::parse(&format!("clusters/prod/certs/node/{node}/kubelet-client.crt")).unwrap();
+        assert!(ground.verified().current.leaves.contains_key(&place));
+    };
+    for step in ["start", "trust", "promote"] {
+        rotates(&ground, step);
+        issues(&ground, step);
+    }
+    ground.now = ground.now.plus(Span::hours(2));
+    rotates(&ground, "distrust");
+    issues(&ground, "distrust");
+    rotates(&ground, "remove");
+    issues(&ground, "remove");
+}
