@@ -87,6 +87,7 @@ fn is_reading(words: &str) -> bool {
         "request show",
         "export rbac",
         "audit",
+        "rotate status",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -184,6 +185,8 @@ fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
     others.push("credential");
     others.extend(["review", "textconv", "person remove", "person revoke-key"]);
+    others.extend(["rotate start", "rotate trust", "rotate promote", "rotate distrust", "rotate remove"]);
+    others.extend(["rotate next", "rotate undo", "rotate status"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -260,6 +263,24 @@ fn asking_and_granting_answer_as_they_did() {
     insta::assert_snapshot!("export-rbac", shown(&book.ground, &rbac));
     let json = book.ground.run("bob", "export rbac -c prod -o json");
     insta::assert_snapshot!("export-rbac-json", shown(&book.ground, &json));
+}
+
+#[test]
+fn rotating_answers_as_it_did() {
+    let mut book = Book::new(&["alice", "bob"], 1);
+    book.ground.run("alice", &NEW.replace("--super-admin ", "")).ends(0);
+    book.page("rotate-start", "alice", "rotate start -c prod --yes");
+    book.page("rotate-status-staged", "bob", "rotate status");
+    book.page("rotate-trust", "alice", "rotate trust -c prod --yes");
+    book.page("rotate-status-trusted", "bob", "rotate status");
+    book.page("rotate-next-refused", "alice", "rotate next -c prod --yes");
+    book.page("rotate-next", "alice", "rotate next -c prod --confirm nodes-have-bundle --yes");
+    book.page("rotate-status-promoted", "bob", "rotate status");
+    book.page("rotate-undo", "alice", "rotate undo etcd -c prod --yes");
+    book.page("rotate-promote", "alice", "rotate promote etcd -c prod --yes");
+    book.page("rotate-distrust", "alice", "rotate distrust -c prod --confirm nodes-have-leaves --yes");
+    book.page("rotate-status-distrusted", "bob", "rotate status");
+    book.page("rotate-remove", "alice", "rotate remove -c prod --yes");
 }
 
 #[test]

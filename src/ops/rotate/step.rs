@@ -288,11 +288,12 @@ fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) ->
     }
     if wanted.verb == Verb::Next && !open.is_empty() {
         let list = open.values().map(|gate| format!("{}: {}", gate.name, gate.what)).collect::<Vec<_>>().join("; ");
-        let flags = open.keys().map(|name| format!(" --confirm {name}")).collect::<String>();
+        let mut line = "rotate next".to_owned();
         let clusters: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
-        let clusters = clusters.into_iter().map(|name| format!(" -c {name}")).collect::<String>();
+        clusters.into_iter().for_each(|name| line.push_str(&format!(" -c {name}")));
+        open.keys().for_each(|name| line.push_str(&format!(" --confirm {name}")));
         let what = format!("nobody has confirmed what has to be true before the next step ({list})");
-        return Err(Failure::refused(what).help(Remedy::Kluis(format!("rotate next{clusters}{flags}"))));
+        return Err(Failure::refused(what).help(Remedy::Kluis(line)));
     }
     let mut question = String::new();
     for gate in open.values() {
