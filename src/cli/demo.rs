@@ -53,6 +53,8 @@ pub fn run(args: &Args, _global: &Global, session: &mut Session) -> Result<Answe
     story.second_administrator(&people)?;
     story.attack(&people)?;
     story.use_it()?;
+    story.access()?;
+    story.leaver()?;
     let steps = story.steps;
     let failed = steps.iter().any(|step| step.exit != step.expected);
     let mut answer = Answer::fine(DemoReport { dir, steps });
@@ -129,6 +131,36 @@ impl Story<'_> {
         let export = "export kubeadm -c prod --node w-1 --out export/w-1";
         self.step("bob takes a node's files to the node: one opening of a key", "bob", export, 0)?;
         self.step("what there is, what expires, what is owed", "bob", "status", 0)
+    }
+
+    fn access(&mut self) -> Result<(), Failure> {
+        let new = "request new -c prod --lifetime 8h";
+        self.step("bob asks for a certificate, signed by his OpenPGP key", "bob", new, 0)?;
+        self.step("alice grants what waits", "alice", "request approve -c prod --all --yes", 0)
+    }
+
+    /// carol holds keys and leaves: what she could open is replaced, one phase at a time.
+    fn leaver(&mut self) -> Result<(), Failure> {
+        let add = "person add carol --pgp keys/carol.asc --keyholder prod";
+        self.step("carol joins, and the keys are sealed to her too", "alice", add, 0)?;
+        let line = demo::pin_line(&self.dir.join("repo"))?;
+        self.step("she pins the repository", "carol", &format!("trust pin {line}"), 0)?;
+        self.step("and signs", "carol", "trust sign --yes", 0)?;
+        self.step("alice lets her in", "alice", "reseal", 0)?;
+        let remove = "person remove carol --reason left --yes";
+        self.step("a year later carol leaves: this is what she could open", "alice", remove, 0)?;
+        self.step("sealing again takes nothing back from her", "alice", "reseal", 0)?;
+        self.step("so it is owed", "bob", "verify", 5)?;
+        let start = "rotate start -c prod --because-of carol --yes";
+        self.step("new generations of all that she could open", "alice", start, 0)?;
+        self.step("first everything trusts both", "alice", "rotate trust -c prod --yes", 0)?;
+        self.step("what to do on the nodes, and what to see before going on", "bob", "rotate status -c prod", 0)?;
+        let promote = "rotate promote -c prod --confirm nodes-have-bundle --yes";
+        self.step("then the new ones issue, and every certificate is issued anew", "alice", promote, 0)?;
+        let distrust = "rotate distrust -c prod --confirm nodes-have-leaves --confirm clients-moved --yes";
+        self.step("then nothing trusts the former ones", "alice", distrust, 0)?;
+        self.step("and they are forgotten", "alice", "rotate remove -c prod --yes", 0)?;
+        self.step("nothing is owed any more", "bob", "verify", 0)
     }
 }
 

@@ -217,7 +217,8 @@ impl Report for Stepped {
             writeln!(out, "{verb} {}", self.opened.join(", "))?;
         }
         if !self.people.is_empty() {
-            writeln!(out, "{} ask for their next certificate: kluis request new", crate::ops::names(&self.people))?;
+            let names = crate::ops::names(&self.people);
+            writeln!(out, "to ask for their next certificate (kluis request new): {names}")?;
         }
         write_record(out, &self.written)?;
         if self.written.dry_run { Ok(()) } else { writeln!(out, "next: kluis rotate status") }

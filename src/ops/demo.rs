@@ -40,12 +40,12 @@ pub fn scratch(dir: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(std::path::absolute(&dir).unwrap_or(dir))
 }
 
-/// Makes keys for alice, bob and mallory under `keys/`, and a git repository under `repo/`.
+/// Makes keys for alice, bob, carol and mallory under `keys/`, and a git repository under `repo/`.
 pub fn prepare(dir: &Path, now: Time) -> Result<People, Failure> {
     crate::disk::private_folder(&dir.join("keys"))?;
     crate::disk::private_folder(&dir.join("repo"))?;
     let born = now.minus(Span::hours(1));
-    for name in ["alice", "bob"] {
+    for name in ["alice", "bob", "carol"] {
         let (certificate, secret) =
             openpgp::generate(&format!("{name} (DEMO ONLY) <{name}@example.org>"), born, Some(Span::days(730)))?;
         crate::disk::write_private(&dir.join(format!("keys/{name}.key")), secret.expose())?;
