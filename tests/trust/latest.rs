@@ -6,7 +6,7 @@ use kluis::trust::anchor::Anchor;
 use kluis::trust::latest::{certificate, latest};
 use kluis::trust::{Epoch, Tree};
 
-use crate::repository::{Repository, person};
+use crate::repository::{Repository, cluster, person};
 
 /// The files that it looks at, and no others.
 fn part(tree: &Tree) -> Tree {
@@ -17,7 +17,7 @@ fn part(tree: &Tree) -> Tree {
 
 fn seen(repository: &Repository, anchor: &Anchor) -> Result<Epoch, Vec<&'static str>> {
     let codes = |findings: Vec<Finding>| findings.iter().map(|finding| finding.code.as_str()).collect();
-    latest(&part(&repository.tree), Some(anchor)).map_err(codes)
+    latest(&part(&repository.tree), Some(anchor), None).map_err(codes)
 }
 
 /// demo, and a third epoch that two have signed.
@@ -96,7 +96,7 @@ fn forged_epochs_signatures_and_certificates_are_refused() {
     repository.put_file("trust/epoch/0003.toml", [&epoch[..], b"\n"].concat());
     assert!(seen(&repository, &pin).unwrap_err().contains(&"not-canonical"));
     repository.put_file("trust/epoch/0003.toml", epoch);
-    assert_eq!(latest(&part(&repository.tree), None).unwrap_err()[0].code.as_str(), "unpinned");
+    assert_eq!(latest(&part(&repository.tree), None, None).unwrap_err()[0].code.as_str(), "unpinned");
 
     let listed = repository.latest().persons[&person("alice")].clone();
     let found = |repository: &Repository| certificate(&repository.tree, &person("alice"), &listed);
@@ -108,4 +108,25 @@ fn forged_epochs_signatures_and_certificates_are_refused() {
     // A draft may pin another one; the one that rules then lies aside.
     repository.put_file(Place::OldPublicKey(listed.cert_sha256.h16()), own);
     assert!(found(&repository).is_ok());
+}
+
+#[test]
+fn of_a_pinned_epoch_one_cluster_is_enough_and_says_the_same() {
+    let mut repository = three();
+    let names = ["a", "prod.eu", "prod2", "z"];
+    let mut draft = repository.draft();
+    for name in names {
+        repository.add_cluster(&mut draft, name, &["alice", "bob"], &["bob"]);
+    }
+    repository.publish(draft, &["alice", "bob"]);
+    let (tree, pin) = (part(&repository.tree), repository.pin());
+    let whole = latest(&tree, Some(&pin), None).unwrap();
+    assert_eq!(whole, *repository.latest());
+    for name in names.iter().chain(&["prod"]) {
+        let one = latest(&tree, Some(&pin), Some(&cluster(name))).unwrap();
+        assert_eq!(one.clusters, [(cluster(name), whole.clusters[&cluster(name)].clone())].into());
+        assert_eq!(Epoch { clusters: whole.clusters.clone(), ..one }, whole);
+        assert_eq!(latest(&tree, Some(&repository.genesis()), Some(&cluster(name))).unwrap(), whole);
+    }
+    assert!(latest(&tree, Some(&pin), Some(&cluster("other"))).unwrap().clusters.is_empty());
 }
