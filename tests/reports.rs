@@ -254,6 +254,8 @@ fn asking_and_granting_answer_as_they_did() {
     book.page("request-list-loud", "erin", "request list");
     book.page("request-approve-both", "alice", &format!("request approve {loud} --yes"));
     book.page("status-break-glass", "erin", "status");
+    // Requests of one second stand in the order of their hashes.
+    book.ground.now = book.ground.now.plus(Span::minutes(1));
     book.page("request-new-again", "erin", "request new -c prod");
     let denied = hash(&book);
     book.page("request-deny", "alice", &format!("request deny {denied} --reason not_today"));

@@ -47,7 +47,7 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         let what = "the key would be shown on this screen: kubectl runs this, and you need not; repeat with --yes to see it";
         return Err(Failure::usage(what));
     }
-    let standing = Standing::open(session)?;
+    let standing = Standing::open(session, global.named_clusters().first())?;
     let cluster = global.one_cluster_of(&standing.epoch)?;
     let profile = if args.break_glass { Profile::BreakGlass } else { Profile::Client };
     Ok(Answer::fine(standing.credential(session, &cluster, profile)?))

@@ -47,15 +47,16 @@ pub struct Credential {
 }
 
 impl Standing {
-    /// Reads the epochs of the repository and checks them against this machine's pin, which it never moves.
-    pub fn open(session: &Session) -> Result<Self, Failure> {
+    /// Reads the epochs of the repository and checks them against this machine's pin, which it never moves. Clusters other
+    /// than `cluster` may be left out.
+    pub fn open(session: &Session, cluster: Option<&ClusterName>) -> Result<Self, Failure> {
         let root = super::verify::find_root(&session.settings.dir)?;
         let tree = repo::read_part(&root, &["trust/epoch", "pubkeys"])?;
         let pinning = Pinning::of_folder(&session.settings, &root)?;
         if let Some(finding) = pinning.misplaced() {
             return Err(refused(vec![finding]));
         }
-        let epoch = latest(&tree, pinning.anchor().as_ref()).map_err(refused)?;
+        let epoch = latest(&tree, pinning.anchor().as_ref(), cluster).map_err(refused)?;
         Ok(Self { root, tree, epoch })
     }
 

@@ -132,7 +132,9 @@ pub fn kubeconfig(
         };
     }
     session.notes.extend(found.access.ending(found.facts, session.now));
-    note_pin(session, repository, &login);
+    if matches!(login, Login::Exec { .. }) && !wanted.inline {
+        note_pin(session, repository);
+    }
     let Merged { content, previous, current } = merged;
     Ok(KubeconfigReport {
         file: file.as_ref().map(|file| file.path().display().to_string()),
@@ -142,10 +144,10 @@ pub fn kubeconfig(
         profile,
         server: found.server,
         authorities: found.bundle.len(),
-        key: match (&login, wanted.inline) {
-            (_, true) | (Login::Inline { .. }, _) => "inline",
-            (Login::KeyFile { .. }, _) => "file",
-            (Login::Exec { .. }, _) => "exec",
+        key: match &login {
+            _ if wanted.inline => "inline",
+            Login::KeyFile { .. } => "file",
+            _ => "exec",
         },
         not_after: found.facts.not_after,
         previous_context: previous,
@@ -356,8 +358,8 @@ impl From<DiskError> for ChangeError {
 }
 
 /// `credential` runs at kubectl's call, where no line or variable of this run anchors anything.
-fn note_pin(session: &mut Session, repository: &Repository, login: &Login) {
-    if matches!(login, Login::Exec { .. }) && !repository.pinning.is_pinned() {
+fn note_pin(session: &mut Session, repository: &Repository) {
+    if !repository.pinning.is_pinned() {
         let note = "this machine has no pin for the repository, so `kluis credential` will refuse unless KLUIS_PIN is set \
                     where kubectl runs";
         session.notes.push(format!("{note}: {}", Remedy::TrustPin));

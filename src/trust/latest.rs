@@ -9,16 +9,17 @@ use super::epoch::{Epoch, Person};
 use super::files;
 use super::tree::Tree;
 use super::verify::is_draft;
-use crate::model::{Code, Digest, Finding, Level, PersonName, Place, Remedy};
+use crate::model::{ClusterName, Code, Digest, Finding, Level, PersonName, Place, Remedy};
 use crate::openpgp::Certificate;
 
 /// The latest valid epoch of `tree`, which holds at least all of `trust/epoch/` and `pubkeys/`. Fails with what is wrong
 /// with the epochs, their signatures, the people's OpenPGP certificates or the anchor; a last epoch that lacks
 /// signatures is passed over.
 ///
-/// The heads of the log that are pinned are not looked for: there is no log here.
-pub fn latest(tree: &Tree, anchor: Option<&Anchor>) -> Result<Epoch, Vec<Finding>> {
-    if let Some(epoch) = anchor.and_then(|anchor| known(tree, anchor)) {
+/// The heads of the log that are pinned are not looked for: there is no log here. Of an epoch that is pinned, clusters
+/// other than `cluster` may be left out.
+pub fn latest(tree: &Tree, anchor: Option<&Anchor>, cluster: Option<&ClusterName>) -> Result<Epoch, Vec<Finding>> {
+    if let Some(epoch) = anchor.and_then(|anchor| known(tree, anchor, cluster)) {
         return Ok(epoch);
     }
     let anchor = anchor.map(|anchor| Anchor { heads: Vec::new(), ..anchor.clone() });
@@ -44,14 +45,16 @@ fn own_epoch(chain: Chain) -> Option<Epoch> {
 /// channel; its hash chains all epochs before it. So bytes with that hash need no second look at signatures, which in an
 /// old and large repository would be most of the cost of a call. What could have come since is judged in full, unless it
 /// can't have its signatures: fewer persons have signed it than the pinned epoch demands.
-fn known(tree: &Tree, anchor: &Anchor) -> Option<Epoch> {
+fn known(tree: &Tree, anchor: &Anchor, cluster: Option<&ClusterName>) -> Option<Epoch> {
     let (number, _) = *anchor.epochs.iter().max_by_key(|(number, _)| *number)?;
     let bytes = |number: u32| tree.bytes(&Place::Epoch(number).to_string());
     let pinned = |(number, sha256): &(u32, Digest)| bytes(*number).is_some_and(|bytes| Digest::of(bytes) == *sha256);
     if !anchor.epochs.iter().all(pinned) {
         return None;
     }
-    let epoch = Epoch::parse(bytes(number)?).ok()?;
+    let whole = bytes(number)?;
+    let part = cluster.and_then(|cluster| Epoch::parse(&without_others(whole, cluster)).ok());
+    let epoch = part.or_else(|| Epoch::parse(whole).ok())?;
     let mut later: BTreeSet<u32> = BTreeSet::new();
     let mut signers: BTreeSet<PersonName> = BTreeSet::new();
     for (path, _) in tree.below("trust/epoch/") {
@@ -68,6 +71,26 @@ fn known(tree: &Tree, anchor: &Anchor) -> Option<Epoch> {
     let short = signers.len() < usize::try_from(epoch.threshold.trust).unwrap_or(usize::MAX);
     let is_last = later.is_empty() || (short && later.iter().eq([&(number + 1)]));
     (is_last && epoch.repo == anchor.repo && epoch.number == number).then_some(epoch)
+}
+
+/// A canonical epoch without the tables of other clusters, which is canonical too: nearly all of a large epoch, and nearly
+/// all of the time that it takes to parse. Only for bytes whose hash was compared before.
+fn without_others(bytes: &[u8], cluster: &ClusterName) -> Vec<u8> {
+    let name = cluster.as_str();
+    let key = if name.contains('.') { format!("[cluster.\"{name}\"") } else { format!("[cluster.{name}") };
+    let is_own = |line: &[u8]| {
+        line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b".") || rest.starts_with(b"]"))
+    };
+    let (mut part, mut left_out) = (Vec::new(), false);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"[") {
+            left_out = line.starts_with(b"[cluster.") && !is_own(line);
+        }
+        if !left_out {
+            part.extend_from_slice(line);
+        }
+    }
+    part
 }
 
 /// The OpenPGP certificate that the latest epoch pins for `name`. It lies aside where a draft pins another one. Fails where

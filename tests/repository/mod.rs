@@ -27,6 +27,8 @@ pub struct Identity {
     pub stored: Vec<u8>,
     pub sign: Fingerprint,
     pub encrypt: Fingerprint,
+    /// The secret keys, as a file has them.
+    pub secret: Vec<u8>,
     keys: SecretKeys,
 }
 
@@ -87,9 +89,10 @@ pub fn codes(verified: &Verified, level: Level) -> Vec<&'static str> {
 pub fn fresh(name: &str, created: Time) -> Identity {
     let (certificate, secret) = openpgp::generate(&format!("{name} <{name}@example.org>"), created, None).unwrap();
     let usable = certificate.usable(created.plus(Span::days(1))).unwrap();
+    let bytes = secret.expose().to_vec();
     let keys = SecretKeys::file(secret, &mut |_| None).unwrap();
     let (sign, encrypt) = (usable.sign[0].clone(), usable.encrypt[0].clone());
-    Identity { stored: certificate.to_stored(), certificate, sign, encrypt, keys }
+    Identity { stored: certificate.to_stored(), certificate, sign, encrypt, secret: bytes, keys }
 }
 
 impl Identity {

@@ -6,6 +6,7 @@
 mod repository;
 
 mod closing;
+mod latest;
 mod owed;
 mod records;
 mod requests;
