@@ -88,6 +88,7 @@ fn is_reading(words: &str) -> bool {
         "export rbac",
         "audit",
         "rotate status",
+        "rotate check",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -186,7 +187,7 @@ fn others() -> Vec<String> {
     others.push("credential");
     others.extend(["review", "textconv", "person remove", "person revoke-key"]);
     others.extend(["rotate start", "rotate trust", "rotate promote", "rotate distrust", "rotate remove"]);
-    others.extend(["rotate next", "rotate undo", "rotate status"]);
+    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -273,7 +274,11 @@ fn rotating_answers_as_it_did() {
     book.ground.run("alice", &NEW.replace("--super-admin ", "")).ends(0);
     book.page("rotate-start", "alice", "rotate start -c prod --yes");
     book.page("rotate-status-staged", "bob", "rotate status");
+    let node = book.ground.dir.path().join("w-1");
+    book.ground.run("alice", &format!("export kubeadm -c prod --node w-1 --out {}", node.display())).ends(0);
+    book.page("rotate-check", "bob", &format!("rotate check -c prod --node w-1 --files {}", node.display()));
     book.page("rotate-trust", "alice", "rotate trust -c prod --yes");
+    book.page("rotate-check-differs", "bob", &format!("rotate check -c prod --node w-1 --files {}", node.display()));
     book.page("rotate-status-trusted", "bob", "rotate status");
     book.page("rotate-next-refused", "alice", "rotate next -c prod --yes");
     book.page("rotate-next", "alice", "rotate next -c prod --confirm nodes-have-bundle --yes");

@@ -347,6 +347,14 @@ fn a_nodes_key_can_stay_on_the_node() {
     ground.run("alice", &issue.replace("kubelet-client", "kubelet-serving")).ends(0);
     assert!(!ground.repo().join("clusters/prod/sealed/node.w-1.asc").exists());
     assert_eq!(ground.errors(), [""; 0]);
+    let out = dir.join("w-1");
+    ground
+        .run("alice", &format!("export kubeadm -c prod --node w-1 --out {}", out.display()))
+        .ends(0)
+        .says("opened: nothing");
+    assert!(out.join("kubelet/kubelet.crt").is_file() && !out.join("kubelet/kubelet.key").exists());
+    assert!(std::fs::read_to_string(out.join("kubelet.conf")).unwrap().contains("client-key: /var/lib/kubelet"));
+    ground.run("bob", &format!("rotate check -c prod --node w-1 --files {}", out.display())).ends(0);
     // Nothing is out of line, and another address certifies the same key again.
     ground.run("alice", "cluster apply -c prod --yes").ends(0).says("nothing to do");
     ground.edit("clusters/prod/cluster.toml", |text| text.replace("\"10.0.0.21\"", "\"10.0.0.21\", \"10.0.0.99\""));

@@ -136,6 +136,46 @@ fn every_keyset_goes_through_every_phase_and_each_export_is_of_its_phase() {
 }
 
 #[test]
+fn a_nodes_files_are_held_against_the_phase() {
+    let ground = with_cluster();
+    let checks = |folder: &std::path::Path, exit| {
+        let words = format!("rotate check -c prod --node cp-1 --files {} -o json", folder.display());
+        let report = ground.run("bob", &words).ends(exit).json();
+        let files = report["data"]["files"].as_array().unwrap().clone();
+        let wrong = files.iter().filter(|file| file["state"] != "right");
+        wrong
+            .map(|file| format!("{} {}", file["path"].as_str().unwrap(), file["why"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let steady = export(&ground, "c0");
+    assert_eq!(checks(&steady, 0), [""; 0]);
+    rotates(&ground, "start kubernetes");
+    rotates(&ground, "trust");
+    let wrong = checks(&steady, 3);
+    assert_eq!(wrong.len(), 5, "{wrong:#?}");
+    assert!(
+        wrong.contains(&"pki/ca.crt 1 of the 2 CA certificates of this phase are missing".to_owned()),
+        "{wrong:#?}"
+    );
+    let trusted = export(&ground, "c1");
+    assert_eq!(checks(&trusted, 0), [""; 0]);
+    rotates(&ground, "promote");
+    let wrong = checks(&trusted, 3);
+    assert!(
+        wrong.iter().any(|one| one.starts_with("pki/ca.crt its CA certificates are in another order")),
+        "{wrong:#?}"
+    );
+    assert!(wrong.iter().any(|one| one.starts_with("pki/apiserver.crt it is an earlier certificate")), "{wrong:#?}");
+    std::fs::write(trusted.join("pki/apiserver.crt"), ground.read("clusters/prod/ca/etcd.g1.crt")).unwrap();
+    std::fs::write(trusted.join("admin.conf"), "users: [").unwrap();
+    std::fs::remove_file(trusted.join("pki/sa.pub")).unwrap();
+    let wrong = checks(&trusted, 3);
+    assert!(wrong.iter().any(|one| one.starts_with("pki/apiserver.crt no record has its certificate")), "{wrong:#?}");
+    assert!(wrong.iter().any(|one| one.starts_with("admin.conf no kubeconfig")), "{wrong:#?}");
+    assert!(wrong.contains(&"pki/sa.pub it is not there".to_owned()), "{wrong:#?}");
+}
+
+#[test]
 fn undo_goes_back_from_every_phase_before_distrust() {
     let ground = with_cluster();
     let steady = export(&ground, "e0");

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
-use crate::model::{Keyset, PersonName, displayed};
-use crate::ops::rotate::{self, ClusterRotation, Phase, Removed, Rotations, Start, Started, Stepped, Verb, Wanted};
+use crate::model::{Keyset, NodeName, PersonName, displayed};
+use crate::ops::rotate::{self, Checked, ClusterRotation, Phase, Removed, Rotations, Start, Started, Stepped, Verb, Wanted};
 use crate::ops::{Failure, Gate, Session};
 
 /// Rotate CAs, service-account and encryption keys, one phase at a time and without downtime
@@ -79,6 +80,20 @@ unless you confirm that clients have moved. From here on there is no undo.")]
     /// Go back to the phase before; from distrusted there is no way back
     #[command(after_help = "EXAMPLES\n  kluis rotate undo -c prod\n  kluis rotate undo etcd -c prod --yes")]
     Undo(Step),
+    /// Compare a node's files with what the phase expects; opens no key
+    #[command(after_help = "EXAMPLES
+  kluis rotate check -c prod --node cp-1 --files /mnt/cp-1/etc/kubernetes
+
+Looks at certificates, bundles, kubeconfigs and public keys in a folder with the layout of /etc/kubernetes (kubelet/ beside
+them), such as a copy made with rsync. Ends 3 where something differs.")]
+    Check {
+        /// The node
+        #[arg(long, value_name = "NAME")]
+        node: NodeName,
+        /// The folder with its files
+        #[arg(long, value_name = "DIR")]
+        files: PathBuf,
+    },
     /// Show the phase of each keyset, and what to do on which node before the next step
     #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters")]
     Status,
@@ -105,6 +120,7 @@ pub fn name(args: &Args) -> String {
         Action::Next(_) => "next",
         Action::Undo(_) => "undo",
         Action::Status => "status",
+        Action::Check { .. } => "check",
     };
     format!("rotate {action}")
 }
@@ -119,6 +135,12 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
                 false => repository.epoch()?.clusters.keys().cloned().collect(),
             };
             return Ok(Answer::fine(rotate::status(&repository, &clusters)?));
+        }
+        Action::Check { node, files } => {
+            let repository = session.open_reading(&Gate::Valid)?;
+            let cluster = global.one_cluster(&repository)?;
+            let (checked, findings) = rotate::check(&repository, &cluster, node, files)?;
+            return Ok(Answer::judged(checked, findings));
         }
         Action::Start { keysets, because_of, standby } => {
             global.refuse_at()?;
@@ -222,6 +244,20 @@ impl Report for Stepped {
         }
         write_record(out, &self.written)?;
         if self.written.dry_run { Ok(()) } else { writeln!(out, "next: kluis rotate status") }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Checked {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        for file in &self.files {
+            writeln!(out, "{}", format!("{:<10} {}  {}", file.state, file.path, displayed(&file.why)).trim_end())?;
+        }
+        let right = self.files.iter().filter(|file| file.state == "right").count();
+        writeln!(out, "{right} of {} files of {} are those of the phase", self.files.len(), self.node)
     }
 
     fn data(&self) -> Value {

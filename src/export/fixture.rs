@@ -48,6 +48,7 @@ pub(super) fn material(kubernetes: &str, roles: &str) -> Material {
         encryption: encryption.into_iter().filter(|_| control_plane).collect(),
         super_admin: None,
         ca_keys: BTreeMap::new(),
+        kept: std::collections::BTreeSet::new(),
         groups: vec!["kluis:admins".to_owned()],
         config,
         node,

@@ -5,17 +5,20 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{ClusterName, Distribution, Keyset, Node, Profile, Remedy};
-use crate::pki::{self, PrivateKey};
+use crate::pki;
 use crate::secret::Secret;
 
 use super::files::Files;
-use super::kubeconfig::Kubeconfig;
+use super::kubeconfig::{ClientKey, Kubeconfig};
 use super::material::{is_control_plane, runs_etcd, takes_key_of};
 use super::{ExportError, Exported, Layout, Material, Needed, encryption, rbac};
 
 /// Files for `/etc/kubernetes`.
 pub const LAYOUT: Layout =
     Layout { name: "kubeadm", about: "a node's /etc/kubernetes, as kubeadm makes it", needs, files };
+
+/// Where kubelet.conf looks for a key that never left its node.
+const KEPT_KEY: &str = "/var/lib/kubelet/pki/kubelet-client.key";
 
 /// Where the API server of a control-plane node listens (DESIGN 6).
 const PORT: u16 = 6443;
@@ -40,6 +43,49 @@ const EVERY_NODE: &[(Profile, &str)] = &[(Profile::KubeletServing, "kubelet/kube
 
 fn needs(node: &Node, with_ca_keys: bool) -> Vec<Needed> {
     super::needs(node, with_ca_keys, CAS.iter().map(|(keyset, _)| *keyset))
+}
+
+/// What a public part of a node's files has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The CA certificates that are trusted together.
+    Bundle(Keyset),
+    /// The node's certificate.
+    Leaf(Profile),
+    /// The public keys that verify service-account tokens.
+    ServiceAccount,
+    /// The kubeconfig with this certificate.
+    Conf(Profile),
+}
+
+/// The files of a node that can be looked at without its keys, and what they have to be, by path.
+pub fn public_parts(node: &Node) -> Vec<(String, Part)> {
+    let mut parts = vec![
+        ("pki/ca.crt".to_owned(), Part::Bundle(Keyset::Kubernetes)),
+        ("kubelet/kubelet.crt".to_owned(), Part::Leaf(Profile::KubeletServing)),
+        ("kubelet.conf".to_owned(), Part::Conf(Profile::KubeletClient)),
+    ];
+    let leaf = |(profile, path): &(Profile, &str)| (format!("{path}.crt"), Part::Leaf(*profile));
+    if is_control_plane(node) {
+        parts.push(("pki/front-proxy-ca.crt".to_owned(), Part::Bundle(Keyset::FrontProxy)));
+        parts.push(("pki/sa.pub".to_owned(), Part::ServiceAccount));
+        parts.extend(CONTROL_PLANE.iter().map(leaf));
+        for (path, profile) in [
+            ("admin.conf", Profile::Admin),
+            ("controller-manager.conf", Profile::ControllerManager),
+            ("scheduler.conf", Profile::Scheduler),
+        ] {
+            parts.push((path.to_owned(), Part::Conf(profile)));
+        }
+    }
+    if is_control_plane(node) || runs_etcd(node) {
+        parts.push(("pki/etcd/ca.crt".to_owned(), Part::Bundle(Keyset::Etcd)));
+    }
+    if runs_etcd(node) {
+        parts.extend(ETCD.iter().map(leaf));
+    }
+    parts.sort_by(|a, b| a.0.cmp(&b.0));
+    parts
 }
 
 fn files(material: &Material) -> Result<Exported, ExportError> {
@@ -90,7 +136,9 @@ fn add_trust(files: &mut Files, material: &Material) -> Result<(), ExportError> 
 fn add_leaves(files: &mut Files, material: &Material, leaves: &[(Profile, &str)]) -> Result<(), ExportError> {
     for (profile, path) in leaves {
         files.certificates(format!("{path}.crt"), pki::certificate_pem(material.certificate(*profile)?));
-        files.secret(format!("{path}.key"), material.key(*profile)?.to_traditional_pem());
+        if !material.kept.contains(profile) {
+            files.secret(format!("{path}.key"), material.key(*profile)?.to_traditional_pem());
+        }
     }
     Ok(())
 }
@@ -139,6 +187,7 @@ fn add_super_admin(files: &mut Files, material: &Material, server: &str) -> Resu
         Some((certificate, key)) => {
             let facts = pki::Facts::read(certificate).map_err(|_| ExportError::BreakGlass)?;
             let user = facts.common_name.ok_or(ExportError::BreakGlass)?;
+            let key = ClientKey::Embedded(key.to_traditional_pem());
             files.secret(path, kubeconfig(material, path, user, server, certificate, key)?);
             Ok(())
         }
@@ -153,7 +202,11 @@ fn add_kubeconfig(
     server: &str,
 ) -> Result<(), ExportError> {
     let user = profile.common_name(material.node.name.as_str());
-    let (certificate, key) = (material.certificate(profile)?, material.key(profile)?);
+    let certificate = material.certificate(profile)?;
+    let key = match material.kept.contains(&profile) {
+        true => ClientKey::File(KEPT_KEY.to_owned()),
+        false => ClientKey::Embedded(material.key(profile)?.to_traditional_pem()),
+    };
     files.secret(path, kubeconfig(material, path, user, server, certificate, key)?);
     Ok(())
 }
@@ -164,7 +217,7 @@ fn kubeconfig(
     user: String,
     server: &str,
     certificate: &[u8],
-    key: &PrivateKey,
+    client_key: ClientKey,
 ) -> Result<Secret, ExportError> {
     // Up to 1.30 kubeadm compares all of the CA data with the first certificate of ca.crt and refuses a
     // bundle; from 1.31 on it looks at the first alone (kubernetes-pki A.2).
@@ -179,7 +232,7 @@ fn kubeconfig(
         user,
         certificate_authorities,
         client_certificate: pki::certificate_pem(certificate),
-        client_key: key.to_traditional_pem(),
+        client_key,
     }
     .write(path)
 }
@@ -224,6 +277,12 @@ fn notes(material: &Material) -> Vec<String> {
          true whatever its own configuration says: use its patch kubeletconfiguration.yaml)"
             .to_owned(),
     );
+    if material.kept.contains(&Profile::KubeletServing) {
+        notes.push("kubelet/ has no kubelet.key: that key never left the node, and stays where it is".to_owned());
+    }
+    if material.kept.contains(&Profile::KubeletClient) {
+        notes.push(format!("kubelet.conf has no key: that key never left the node, and has to be at {KEPT_KEY}, 0600"));
+    }
     if is_control_plane(&material.node) {
         control_plane_notes(material, &mut notes);
     }
@@ -296,6 +355,24 @@ mod tests {
 
     fn conf(exported: &Exported, path: &str) -> Kubeconfig {
         Kubeconfig::read(content(exported, path)).unwrap()
+    }
+
+    fn embedded(read: &Kubeconfig) -> &[u8] {
+        match &read.client_key {
+            ClientKey::Embedded(key) => key.expose(),
+            ClientKey::File(path) => panic!("the key is in {path}"),
+        }
+    }
+
+    #[test]
+    fn a_key_that_never_left_the_node_is_in_no_export() {
+        let mut material = fixture::material("1.36", "worker");
+        material.kept = [Profile::KubeletClient, Profile::KubeletServing].into();
+        material.keys.clear();
+        let exported = files(&material).unwrap();
+        assert!(has(&exported, "kubelet/kubelet.crt") && !has(&exported, "kubelet/kubelet.key"));
+        assert!(text(&exported, "kubelet.conf").contains("client-key: /var/lib/kubelet/pki/kubelet-client.key"));
+        assert!(exported.notes.iter().filter(|note| note.contains("never left the node")).count() == 2);
     }
 
     fn pem(label: &str) -> String {
@@ -468,7 +545,7 @@ mod tests {
             assert_eq!((read.user.as_str(), read.server.as_str()), (user, server), "{path}");
             assert_eq!(read.context(), format!("{user}@prod"), "{path}");
             assert_eq!(read.client_certificate, pem(certificate).as_bytes(), "{path}");
-            assert!(read.client_key.expose().starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"), "{path}");
+            assert!(embedded(&read).starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"), "{path}");
             assert_eq!(read.certificate_authorities, content(&exported, "pki/ca.crt").expose(), "{path}");
         }
     }
@@ -510,7 +587,7 @@ mod tests {
         let read = conf(&exported, "super-admin.conf");
         assert_eq!(read.context(), "alice@prod");
         assert_eq!(read.client_certificate, pki::certificate_pem(&certificate));
-        assert_eq!(read.client_key.expose(), key_pem.expose());
+        assert_eq!(embedded(&read), key_pem.expose());
         assert_eq!(conf(&exported, "admin.conf").user, "kubernetes-admin");
         assert!(!exported.notes.iter().any(|note| note.contains(command)));
     }

@@ -23,8 +23,16 @@ pub struct Kubeconfig {
     pub certificate_authorities: Vec<u8>,
     /// The client certificate, PEM.
     pub client_certificate: Vec<u8>,
-    /// Its key, PEM.
-    pub client_key: Secret,
+    /// Its key.
+    pub client_key: ClientKey,
+}
+
+/// Where a client's key is.
+pub enum ClientKey {
+    /// In the file, PEM.
+    Embedded(Secret),
+    /// In this file, on the machine that uses the kubeconfig.
+    File(String),
 }
 
 /// Why a kubeconfig is refused. The YAML library's own message may quote a value, and the value may be a
@@ -82,7 +90,10 @@ struct WrittenUser<'a> {
 #[serde(rename_all = "kebab-case")]
 struct WrittenCredential<'a> {
     client_certificate_data: &'a str,
-    client_key_data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key_data: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,10 +172,21 @@ impl Kubeconfig {
     pub fn write(&self, path: &str) -> Result<Secret, ExportError> {
         let authorities = encode(&self.certificate_authorities);
         let certificate = encode(&self.client_certificate);
-        let key = encode(self.client_key.expose());
+        let key = match &self.client_key {
+            ClientKey::Embedded(key) => Some(encode(key.expose())),
+            ClientKey::File(_) => None,
+        };
+        let file = match &self.client_key {
+            ClientKey::Embedded(_) => None,
+            ClientKey::File(path) => Some(path.as_str()),
+        };
         let context = self.context();
         let (cluster, user) = (self.cluster.as_str(), self.user.as_str());
-        let size = 1024 + authorities.len() + certificate.len() + key.len() + 8 * (cluster.len() + user.len());
+        let size = 1024
+            + authorities.len()
+            + certificate.len()
+            + key.as_ref().map_or(256, |key| key.len())
+            + 8 * (cluster.len() + user.len());
         let written = Written {
             api_version: "v1",
             clusters: [WrittenCluster {
@@ -176,10 +198,41 @@ impl Kubeconfig {
             kind: "Config",
             users: [WrittenUser {
                 name: user,
-                user: WrittenCredential { client_certificate_data: &certificate, client_key_data: &key },
+                user: WrittenCredential {
+                    client_certificate_data: &certificate,
+                    client_key: file,
+                    client_key_data: key.as_ref().map(|key| key.as_str()),
+                },
             }],
         };
         yaml(path, &written, size)
+    }
+
+    /// The CA certificates and the client certificate (PEM) of a kubeconfig, wherever its key is: what can be compared
+    /// without opening anything. Fails as `read` does, but for the key.
+    pub fn read_public(bytes: &Secret) -> Result<(Vec<u8>, Vec<u8>), KubeconfigError> {
+        #[derive(Deserialize)]
+        struct Public {
+            clusters: Vec<ReadCluster>,
+            users: Vec<PublicUser>,
+        }
+        #[derive(Deserialize)]
+        struct PublicUser {
+            user: PublicCredential,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct PublicCredential {
+            client_certificate_data: String,
+        }
+        let read: Public = serde_yaml_ng::from_slice(bytes.expose())
+            .map_err(|error| KubeconfigError::Shape { line: error.location().map(|at| at.line()) })?;
+        let ([cluster], [user]) = (read.clusters.as_slice(), read.users.as_slice()) else {
+            return Err(KubeconfigError::Several);
+        };
+        let authorities = decode(&cluster.cluster.certificate_authority_data, "certificate-authority-data")?;
+        let certificate = decode(&user.user.client_certificate_data, "client-certificate-data")?;
+        Ok((authorities.to_vec(), certificate.to_vec()))
     }
 
     /// Reads a kubeconfig of the shape that `write` makes; other fields are passed over. Fails where there
@@ -206,7 +259,7 @@ impl Kubeconfig {
             user: user.name.clone(),
             certificate_authorities: authorities.to_vec(),
             client_certificate: certificate.to_vec(),
-            client_key: Secret::from(decode(&user.user.client_key_data, "client-key-data")?),
+            client_key: ClientKey::Embedded(Secret::from(decode(&user.user.client_key_data, "client-key-data")?)),
         })
     }
 }
@@ -222,8 +275,25 @@ mod tests {
             user: "system:node:cp-1".to_owned(),
             certificate_authorities: b"authority".to_vec(),
             client_certificate: b"certificate".to_vec(),
-            client_key: Secret::new(b"key".to_vec()),
+            client_key: ClientKey::Embedded(Secret::new(b"key".to_vec())),
         }
+    }
+
+    fn key(one: &Kubeconfig) -> Vec<u8> {
+        match &one.client_key {
+            ClientKey::Embedded(key) => key.expose().to_vec(),
+            ClientKey::File(path) => path.clone().into_bytes(),
+        }
+    }
+
+    #[test]
+    fn a_key_elsewhere_is_named_and_not_embedded() {
+        let mut one = kubeconfig();
+        one.client_key = ClientKey::File("/var/lib/kubelet/pki/x.key".to_owned());
+        let written = one.write("x.conf").unwrap();
+        let text = std::str::from_utf8(written.expose()).unwrap();
+        assert!(text.ends_with("    client-key: /var/lib/kubelet/pki/x.key\n"), "{text}");
+        assert!(!text.contains("client-key-data"));
     }
 
     const WRITTEN: &str = "apiVersion: v1
@@ -265,7 +335,7 @@ users:
         assert_eq!((&read.cluster, &read.server, &read.user), (&one.cluster, &one.server, &one.user));
         assert_eq!(read.certificate_authorities, one.certificate_authorities);
         assert_eq!(read.client_certificate, one.client_certificate);
-        assert_eq!(read.client_key.expose(), one.client_key.expose());
+        assert_eq!(key(&read), key(&one));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The material of one node: what an export may draw on, opened and checked by `ops`. Finds things in it and
 //! says what is missing; lays out nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{ClusterConfig, ClusterName, Generation, Keyset, Node, Profile, Role};
 use crate::pki::{self, PrivateKey};
@@ -25,6 +25,8 @@ pub struct Material {
     pub certificates: BTreeMap<Profile, Vec<u8>>,
     /// The node's leaf keys.
     pub keys: BTreeMap<Profile, PrivateKey>,
+    /// The leaf certificates whose keys never left the node.
+    pub kept: BTreeSet<Profile>,
     /// The public keys (SPKI DER) that verify service-account tokens, the one that signs first.
     pub service_account_public: Vec<Vec<u8>>,
     /// The key that signs service-account tokens; for control-plane nodes.

@@ -55,7 +55,9 @@ fn files(material: &Material) -> Result<Exported, ExportError> {
     }
     for profile in node.profiles() {
         files.certificates(format!("{profile}.crt"), pki::certificate_pem(material.certificate(profile)?));
-        files.secret(format!("{profile}.key"), material.key(profile)?.to_pkcs8_pem());
+        if !material.kept.contains(&profile) {
+            files.secret(format!("{profile}.key"), material.key(profile)?.to_pkcs8_pem());
+        }
     }
     if is_control_plane(node) {
         files.secret("sa.key", material.service_account()?.to_pkcs8_pem());

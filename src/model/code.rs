@@ -169,6 +169,8 @@ codes! {
     UnknownCredential "unknown-credential" Error,
     DeniedCredential "denied-credential" Error,
     UnreadableEvent "unreadable-event" Attention,
+    // `rotate check`
+    NodeFile "node-file" Error,
     // attention, exit 5
     EpochExpired "epoch-expired" Attention,
     Stale "stale" Attention,

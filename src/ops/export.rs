@@ -235,6 +235,8 @@ impl<'a> Export<'a> {
                 certificates.insert(*profile, pki::parse_pem(self.bytes(place), "CERTIFICATE")?);
             }
         }
+        let kept = super::cert::node::kept_by_node(&self.repository.verified, &self.cluster, &node.name);
+        let kept = kept.into_keys().collect();
         let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
         Ok(Material {
             cluster: self.cluster.clone(),
@@ -244,6 +246,7 @@ impl<'a> Export<'a> {
             issuing_certificates,
             certificates,
             keys: BTreeMap::new(),
+            kept,
             service_account_public: self.service_account_public()?,
             service_account_private: None,
             encryption: Vec::new(),
@@ -271,9 +274,7 @@ impl<'a> Export<'a> {
     }
 
     fn service_account_public(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        let bundle = self.bundle(Keyset::ServiceAccount).into_iter();
-        let places = bundle.map(|of| Place::ServiceAccount(self.cluster.clone(), of));
-        places.map(|place| Ok(pki::service_account_public(self.bytes(&place))?)).collect()
+        service_account_public(self.repository, &self.cluster)
     }
 
     /// The sealed files behind a need. A keyset that the cluster does not have has none.
@@ -293,7 +294,12 @@ impl<'a> Export<'a> {
     fn fill(&mut self, material: &mut Material, need: Needed) -> Result<(), Failure> {
         for name in self.sealed_names(&material.node, need) {
             let place = Place::Sealed(self.cluster.clone(), name.clone());
-            if need == Needed::NodeBundle && !self.repository.verified.current.paths.contains_key(&place) {
+            let sealed = self.repository.verified.current.paths.get(&place);
+            let has_bundle = sealed.is_some_and(|vouched| matches!(vouched.vouch, Vouch::Sealed(_)));
+            if need == Needed::NodeBundle && !has_bundle && !material.kept.is_empty() {
+                continue; // all of its keys stay on the node
+            }
+            if need == Needed::NodeBundle && !has_bundle {
                 let what = format!("node {} of cluster {} has no keys yet", material.node.name, self.cluster);
                 return Err(Failure::refused(what).help(Remedy::ClusterApply(self.cluster.clone())));
             }
@@ -420,6 +426,14 @@ pub(super) fn authorities(
     let places = bundle(repository, cluster, keyset).into_iter().map(|of| Place::Ca(cluster.clone(), keyset, of));
     let bytes = |place: Place| repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
     places.map(|place| Ok(pki::parse_pem(bytes(place), "CERTIFICATE")?)).collect()
+}
+
+/// The service-account public keys (SPKI DER) that verify tokens in the current phase, the one that signs first.
+pub(super) fn service_account_public(repository: &Repository, cluster: &ClusterName) -> Result<Vec<Vec<u8>>, Failure> {
+    let bundle = bundle(repository, cluster, Keyset::ServiceAccount).into_iter();
+    let places = bundle.map(|of| Place::ServiceAccount(cluster.clone(), of));
+    let bytes = |place: Place| repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+    places.map(|place| Ok(pki::service_account_public(bytes(place))?)).collect()
 }
 
 /// The private key of an asymmetric secret.

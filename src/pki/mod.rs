@@ -32,7 +32,7 @@ pub use facts::{ExtensionFacts, Facts, not_after};
 pub use key::PrivateKey;
 pub use leaf::{LeafSpec, issue_leaf};
 pub use pem::{
-    certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, public_pem,
+    certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, pem_blocks, public_pem,
     service_account_public,
 };
 pub use request::{CsrFacts, build_csr, check_csr_pop, parse_given_csr, read_csr};

@@ -95,6 +95,19 @@ pub(super) fn read_lenient(text: &Secret, label: &str) -> Option<Secret> {
     decode(&bytes[from..from + length]).map(Secret::from)
 }
 
+/// The contents of all blocks with `label`, in their order, whatever is around them; what is no base64 is left out.
+pub fn pem_blocks(bytes: &[u8], label: &str) -> Vec<Vec<u8>> {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let (mut blocks, mut rest) = (Vec::new(), bytes);
+    while let Some(from) = find(rest, begin.as_bytes()) {
+        rest = &rest[from + begin.len()..];
+        let Some(length) = find(rest, end.as_bytes()) else { break };
+        blocks.extend(decode(&rest[..length]).map(|der| der.to_vec()));
+        rest = &rest[length..];
+    }
+    blocks
+}
+
 /// How many PEM blocks with `label` begin in `bytes`.
 pub fn count_pem_blocks(bytes: &[u8], label: &str) -> usize {
     let begin = format!("-----BEGIN {label}-----");

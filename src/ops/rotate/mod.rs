@@ -2,12 +2,14 @@
 //! distrusted, removed (kubernetes-pki C.4). Where each keyset stands is here; `start` makes generations, `step` moves
 //! them, `remove` drops them, and `steps` says what to do on which node in between.
 
+mod check;
 mod remove;
 mod start;
 mod status;
 mod step;
 mod steps;
 
+pub use check::{Checked, check};
 pub use remove::{Removed, remove};
 pub use start::{Start, Started, start};
 pub use status::{ClusterRotation, KeysetRotation, Rotations, status};

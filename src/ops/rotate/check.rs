@@ -1,0 +1,152 @@
+//! `rotate check`: whether the files of a node are those of the phase. Looks at certificates, bundles and public keys in a
+//! folder with the layout of /etc/kubernetes, wherever it was copied from; opens nothing, and keys are not looked at.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::super::cert::config;
+use super::super::export::{authorities, service_account_public};
+use super::super::failure::Failure;
+use super::super::session::Repository;
+use crate::export::kubeadm::{Part, public_parts};
+use crate::export::kubeconfig::Kubeconfig;
+use crate::model::{ClusterName, Code, Digest, Finding, Keyset, NodeName, Place, Profile, Remedy, displayed};
+use crate::pki;
+use crate::secret::Secret;
+
+/// The largest file that is read: no certificate file and no kubeconfig comes near it.
+const LARGEST: u64 = 1 << 20;
+
+/// One file of the node.
+#[derive(Debug, Serialize)]
+pub struct CheckedFile {
+    /// Its path below the folder.
+    pub path: String,
+    /// `right`, `differs`, `missing` or `unreadable`.
+    pub state: &'static str,
+    /// In what it differs, as a clause.
+    pub why: String,
+}
+
+/// What was found; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The node.
+    pub node: NodeName,
+    /// The files.
+    pub files: Vec<CheckedFile>,
+}
+
+/// Compares the files of `node` in `dir` with what the phase expects.
+pub fn check(
+    repository: &Repository,
+    cluster: &ClusterName,
+    name: &NodeName,
+    dir: &Path,
+) -> Result<(Checked, Vec<Finding>), Failure> {
+    let config = config(repository, cluster)?;
+    let node = config.node(name).ok_or_else(|| {
+        let known = config.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+        Failure::usage(format!("cluster {cluster} has no node {name}; there are: {known}"))
+            .help(Remedy::Kluis(format!("cluster show {cluster}")))
+    })?;
+    if !dir.is_dir() {
+        return Err(Failure::usage(format!("{} is no folder", displayed(&dir.display().to_string()))));
+    }
+    let expected = Expected { repository, cluster, node: name };
+    let mut checked = Checked { cluster: cluster.clone(), node: name.clone(), files: Vec::new() };
+    let mut findings = Vec::new();
+    for (path, part) in public_parts(node) {
+        let (state, why) = match crate::disk::read_capped(&dir.join(&path), LARGEST)? {
+            None => ("missing", "it is not there".to_owned()),
+            Some(bytes) => match expected.difference(part, &Secret::new(bytes))? {
+                Difference::None => ("right", String::new()),
+                Difference::Differs(why) => ("differs", why),
+                Difference::Unreadable(why) => ("unreadable", why),
+            },
+        };
+        if state != "right" {
+            let finding = Finding::new(Code::NodeFile, why.clone()).at(&path).in_cluster(cluster);
+            findings.push(finding.fix(Remedy::Kluis(format!("rotate status -c {cluster}"))));
+        }
+        checked.files.push(CheckedFile { path, state, why });
+    }
+    Ok((checked, findings))
+}
+
+enum Difference {
+    None,
+    Differs(String),
+    Unreadable(String),
+}
+
+struct Expected<'a> {
+    repository: &'a Repository,
+    cluster: &'a ClusterName,
+    node: &'a NodeName,
+}
+
+impl Expected<'_> {
+    fn difference(&self, part: Part, bytes: &Secret) -> Result<Difference, Failure> {
+        Ok(match part {
+            Part::Bundle(keyset) => self.bundle(keyset, bytes.expose())?,
+            Part::Leaf(profile) => self.leaf(profile, bytes.expose()),
+            Part::ServiceAccount => {
+                let expected = service_account_public(self.repository, self.cluster)?;
+                let found = pki::pem_blocks(bytes.expose(), "PUBLIC KEY");
+                compare("public keys", &found, &expected)
+            }
+            Part::Conf(profile) => match Kubeconfig::read_public(bytes) {
+                Err(error) => Difference::Unreadable(error.to_string()),
+                Ok((authorities, certificate)) => match self.bundle(Keyset::Kubernetes, &authorities)? {
+                    Difference::None => self.leaf(profile, &certificate),
+                    other => other,
+                },
+            },
+        })
+    }
+
+    fn bundle(&self, keyset: Keyset, pem: &[u8]) -> Result<Difference, Failure> {
+        let expected = authorities(self.repository, self.cluster, keyset)?;
+        Ok(compare("CA certificates", &pki::pem_blocks(pem, "CERTIFICATE"), &expected))
+    }
+
+    fn leaf(&self, profile: Profile, pem: &[u8]) -> Difference {
+        let place = Place::NodeCert(self.cluster.clone(), self.node.clone(), profile);
+        let bytes = self.repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+        let Ok(expected) = pki::parse_pem(bytes, "CERTIFICATE") else {
+            return Difference::Unreadable(format!("the repository has no {place}"));
+        };
+        let found = pki::pem_blocks(pem, "CERTIFICATE");
+        let Some(first) = found.first() else { return Difference::Unreadable("it holds no certificate".to_owned()) };
+        if *first == expected {
+            return Difference::None;
+        }
+        let sha256 = Digest::of(first);
+        let issued = self.repository.verified.log.records.iter().flat_map(|logged| &logged.record.issued);
+        Difference::Differs(match issued.into_iter().find(|entry| entry.sha256 == sha256) {
+            Some(entry) => format!("it is an earlier certificate, of {}", entry.not_before),
+            None => format!("no record has its certificate {}", sha256.h16()),
+        })
+    }
+}
+
+fn compare(what: &str, found: &[Vec<u8>], expected: &[Vec<u8>]) -> Difference {
+    if found == expected {
+        return Difference::None;
+    }
+    if found.is_empty() {
+        return Difference::Unreadable(format!("it holds no {what}"));
+    }
+    let missing = expected.iter().filter(|one| !found.contains(one)).count();
+    let foreign = found.iter().filter(|one| !expected.contains(one)).count();
+    Difference::Differs(match (missing, foreign) {
+        (0, 0) => format!("its {what} are in another order: the one that issues comes first"),
+        (missing, 0) => format!("{missing} of the {} {what} of this phase are missing", expected.len()),
+        (0, foreign) => format!("it has {foreign} {what} that this phase does not trust"),
+        (missing, foreign) => format!("{missing} {what} are missing, and {foreign} are not of this phase"),
+    })
+}
