@@ -247,6 +247,33 @@ fn a_csr_made_elsewhere_is_taken_if_it_says_the_name_alone() {
     refused(&ground, "erin", &words, 2, "is not there");
 }
 
+#[test]
+fn a_copy_of_a_request_in_the_folder_of_another_cluster_is_refused() {
+    let ground = staffed(1);
+    let dev = NEW.replace("new prod", "new dev").replace("api.prod", "api.dev");
+    ground.run("alice", &dev).ends(0);
+    let pending = asks(&ground, "erin", "--group developers");
+    let granted = asks(&ground, "dave", "");
+    ground.run("alice", &format!("request approve {granted} --yes")).ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+    let copy = |request: &str, ending: &str| {
+        let name = format!("requests/{}.{ending}", &request[..16]);
+        std::fs::create_dir_all(ground.repo().join("clusters/dev/requests")).unwrap();
+        let to = ground.repo().join("clusters/dev").join(&name);
+        std::fs::copy(ground.repo().join("clusters/prod").join(&name), to).unwrap();
+    };
+    for (request, person) in [(&pending, "erin"), (&granted, "dave")] {
+        copy(request, "toml");
+        let errors = ground.errors();
+        assert!(errors.len() == 1 && errors[0].starts_with("unsigned Some(\"clusters/dev/requests/"), "{errors:?}");
+        copy(request, &format!("{person}.sig"));
+        let errors = ground.errors();
+        assert!(errors.len() == 1 && errors[0].starts_with("wrong-cluster-id"), "{errors:?}");
+        assert!(errors[0].contains("clusters/dev/requests/"), "{errors:?}");
+        std::fs::remove_dir_all(ground.repo().join("clusters/dev/requests")).unwrap();
+    }
+}
+
 // --- break-glass ----------------------------------------------------------------------------------------------------
 
 #[test]
