@@ -400,6 +400,21 @@ fn a_nodes_key_can_stay_on_the_node() {
 }
 
 #[test]
+fn nothing_is_issued_anew_where_every_key_stays_on_the_node() {
+    let ground = staffed(1);
+    let dir = ground.dir.path();
+    for profile in ["kubelet-client", "kubelet-serving"] {
+        tools::openssl(dir, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out w-1.key");
+        tools::openssl(dir, "req -new -key w-1.key -subj /O=system:nodes/CN=system:node:w-1 -out w-1.csr");
+        let csr = dir.join("w-1.csr");
+        ground.run("alice", &format!("cert issue {profile} -c prod --node w-1 --csr {}", csr.display())).ends(0);
+    }
+    refused(&ground, "alice", "cert issue -c prod --node w-1", 2, "stay on it");
+    ground.run("alice", "cert issue kubelet-serving -c prod --node w-1").ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
 fn what_ends_soon_is_renewed_and_the_rest_stays() {
     let mut ground = staffed(1);
     let apiserver = "clusters/prod/certs/node/cp-1/apiserver.crt";
