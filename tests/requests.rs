@@ -415,6 +415,23 @@ fn nothing_is_issued_anew_where_every_key_stays_on_the_node() {
 }
 
 #[test]
+fn a_colleagues_expired_key_keeps_no_issuer_from_their_own_certificate() {
+    let mut ground = Ground::new(&["alice"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    // Two years old all but a month, which is when it ends.
+    let now = ground.now;
+    ground.now = now.minus(Span::days(700));
+    let file = newcomer(&mut ground, "carol");
+    ground.now = now;
+    ground.run("alice", &format!("person add carol --pgp {file} --keyholder prod")).ends(0);
+    ground.run("carol", "trust sign --yes").ends(0);
+    ground.now = now.plus(Span::days(60));
+    refused(&ground, "alice", "cert issue apiserver -c prod --node cp-1", 3, "nothing is sealed to it");
+    ground.run("alice", "cert issue break-glass -c prod --reason API_down").ends(0).says("BREAK-GLASS");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
 fn what_ends_soon_is_renewed_and_the_rest_stays() {
     let mut ground = staffed(1);
     let apiserver = "clusters/prod/certs/node/cp-1/apiserver.crt";

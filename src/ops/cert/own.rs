@@ -3,10 +3,9 @@
 
 use super::super::cluster::own_certificate;
 use super::super::failure::Failure;
-use super::super::issuing::{self, Target};
+use super::super::issuing;
 use super::super::plan::{Plan, new_record};
 use super::super::requests;
-use super::super::secrets::Recipients;
 use super::super::session::{Actor, Repository, Session};
 use super::{IssueReport, config};
 use crate::model::{ClusterName, Place, Profile, Remedy, SealedName, Span};
@@ -62,10 +61,9 @@ pub fn issue(
     let authorities = issuing::open_authorities(repository, &mut actor, cluster, &[keyset].into())?;
     let own_key = {
         let (epoch, of) = (repository.epoch()?, repository.cluster(cluster)?);
-        let recipients = Recipients::of(&repository.verified, epoch, of, session)?;
-        let target = Target { epoch, name: cluster, cluster: of, config: &config, recipients: &recipients };
         let own = (&actor.name, profile, groups.as_slice(), life);
-        let (issued, pem, own_key) = own_certificate(session, repository, &target, &authorities, own)?;
+        let place = (epoch, cluster, of, &config);
+        let (issued, pem, own_key) = own_certificate(session, repository, place, &authorities, own)?;
         plan.write(&issued.place, pem);
         record.issued.push(issued);
         own_key
