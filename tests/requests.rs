@@ -432,6 +432,13 @@ fn a_colleagues_expired_key_keeps_no_issuer_from_their_own_certificate() {
 }
 
 #[test]
+fn a_cluster_that_is_not_there_has_no_certificates_to_look_at() {
+    let ground = staffed(1);
+    refused(&ground, "bob", "cert expiry -c porod", 2, "no cluster porod");
+    refused(&ground, "bob", "cert expiry --quick -c porod", 2, "no cluster porod");
+}
+
+#[test]
 fn what_ends_soon_is_renewed_and_the_rest_stays() {
     let mut ground = staffed(1);
     let apiserver = "clusters/prod/certs/node/cp-1/apiserver.crt";
