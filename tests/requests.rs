@@ -496,6 +496,32 @@ fn raising_a_group_moves_everybody_to_the_next_generation() {
 }
 
 #[test]
+fn a_generation_that_was_left_behind_never_comes_back() {
+    let ground = staffed(1);
+    ground.run("alice", "trust raise developers -c prod").ends(0);
+    for person in ["erin", "dave"] {
+        ground.run("alice", &format!("person update {person} --no-group prod=developers")).ends(0);
+    }
+    // Nobody has the group now. Who joins it next must not bring back what its first generation could do.
+    ground.run("alice", "person update bob --group prod=developers").ends(0);
+    let groups = |person: &str| {
+        let latest = ground.verified().chain.latest().unwrap().epoch.clone();
+        let prod = kluis::model::ClusterName::parse("prod").unwrap();
+        latest.clusters[&prod].groups[&PersonName::parse(person).unwrap()].clone()
+    };
+    assert!(groups("bob").contains("developers:g2") && !groups("bob").contains("developers"), "{:?}", groups("bob"));
+    // Whoever names the first by hand, in an epoch of their own, is moved past all that ever were.
+    ground.epoch(&["alice"], |epoch| {
+        let prod = kluis::model::ClusterName::parse("prod").unwrap();
+        let bound = &mut epoch.clusters.get_mut(&prod).unwrap().groups;
+        bound.insert(PersonName::parse("bob").unwrap(), ["developers".to_owned()].into());
+    });
+    ground.run("alice", "trust raise developers -c prod").ends(0);
+    assert!(groups("bob").contains("developers:g3"), "{:?}", groups("bob"));
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
 fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
     let ground = staffed(2);
     let config = ground.dir.path().join("config");
