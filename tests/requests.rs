@@ -522,6 +522,14 @@ fn a_generation_that_was_left_behind_never_comes_back() {
 }
 
 #[test]
+fn a_group_is_bound_to_one_role_in_one_place() {
+    let ground = staffed(1);
+    refused(&ground, "bob", "export rbac -c prod --role developers=view --role developers=edit", 2, "two roles");
+    refused(&ground, "bob", "export rbac -c prod --role developers=a/view --role developers=a/edit", 2, "two roles");
+    bound(&ground, "--role developers=view --role developers=a/edit --role developers=b/edit --role viewers=view");
+}
+
+#[test]
 fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
     let ground = staffed(2);
     let config = ground.dir.path().join("config");
