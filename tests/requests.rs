@@ -530,6 +530,17 @@ fn a_group_is_bound_to_one_role_in_one_place() {
 }
 
 #[test]
+fn an_approval_below_the_threshold_has_no_lifetime() {
+    let ground = staffed(2);
+    let request = asks(&ground, "dave", "--break-glass --reason API_down");
+    let approve = format!("request approve {request} --lifetime 30m --yes");
+    refused(&ground, "bob", &approve, 2, "whoever issues");
+    ground.run("bob", &approve.replace("--lifetime 30m", "")).ends(0);
+    ground.run("alice", &approve).ends(0).says("30m instead of 1h");
+    assert_eq!(certificate(&ground, "dave", "break-glass").not_after.since(ground.now), 1800);
+}
+
+#[test]
 fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
     let ground = staffed(2);
     let config = ground.dir.path().join("config");
