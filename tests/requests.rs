@@ -541,6 +541,27 @@ fn an_approval_below_the_threshold_has_no_lifetime() {
 }
 
 #[test]
+fn break_glass_near_its_end_is_asked_for_anew() {
+    let mut ground = staffed(1);
+    let config = ground.dir.path().join("config");
+    let words = format!("kubeconfig -c prod --break-glass --reason API_down --out {}", config.display());
+    let issued = |ground: &Ground| certificate(ground, "alice", "break-glass").sha256;
+    let fresh = ground.run("alice", &words).ends(0);
+    assert!(!fresh.err.contains("ends in"), "it has just begun:\n{}", fresh.err);
+    let first = issued(&ground);
+    ground.now = ground.now.plus(Span::minutes(5));
+    let again = ground.run("alice", &words).ends(0);
+    assert!(!again.err.contains("ends in"), "{}", again.err);
+    assert_eq!(issued(&ground), first, "nothing is issued twice");
+    ground.now = ground.now.plus(Span::minutes(45));
+    let late = ground.run("alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display())).ends(0);
+    late.says("ends in 10 minutes").says("kluis kubeconfig -c prod --break-glass --reason");
+    ground.run("alice", &words).ends(0);
+    assert_ne!(issued(&ground), first, "what the note says helps");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
 fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
     let ground = staffed(2);
     let config = ground.dir.path().join("config");
