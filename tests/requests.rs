@@ -204,8 +204,23 @@ fn an_expired_and_a_dead_request_are_not_granted() {
     assert_eq!(state(&ground, &dead)["state"], "dead");
     assert!(ground.owed().contains(&"request-dead".to_owned()));
     refused(&ground, "alice", &format!("request approve {dead} --yes"), 3, "group-not-allowed");
+    ground.run("alice", "verify").says(&format!("help: kluis request deny {} --reason TEXT", &dead[..16]));
     ground.run("alice", &format!("request deny {dead} --reason moved")).ends(0);
     assert!(!ground.owed().contains(&"request-dead".to_owned()));
+}
+
+#[test]
+fn a_request_in_the_way_of_a_revocation_can_be_taken_away() {
+    let ground = staffed(1);
+    // dave joined by the latest epoch: under no other was his request ever good.
+    let request = asks(&ground, "dave", "");
+    let files = format!("clusters/prod/requests/{}.", &request[..16]);
+    let revoke = "person revoke-key dave --reason stolen --yes";
+    refused(&ground, "alice", revoke, 3, &format!("help: git rm '{files}*'"));
+    ground.git(&format!("rm -q {files}*"));
+    ground.git("-c user.name=t -c user.email=t@example.org commit -q -m gone");
+    ground.run("alice", revoke).ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
 }
 
 #[test]

@@ -367,12 +367,18 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             let once_good = once.into_iter().any(|epoch| judge(filed, &epoch.epoch).is_ok());
             if once_good {
                 let why = format!("it can't be granted any more: {}", reason.why);
+                let deny = Remedy::Kluis(format!("request deny {} --reason TEXT", filed.sha256.h16()));
                 findings.push(Finding {
                     code: Code::RequestDead,
                     level: Code::RequestDead.level(),
                     why,
-                    ..at(&reason)
+                    ..at(&reason).fix(deny)
                 });
+            } else if reason.code == Code::KeyRevoked {
+                // A request that waits is vouched for by its own signature alone, so it may go without a record; and
+                // it must not stand in the way of a revocation.
+                let files = filed.path.trim_end_matches("toml");
+                findings.push(at(&reason).fix(Remedy::Run(format!("git rm '{files}*'"))));
             } else {
                 findings.push(at(&reason));
             }
