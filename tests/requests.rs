@@ -325,6 +325,25 @@ fn approvals_on_two_branches_reach_the_threshold_together() {
 }
 
 #[test]
+fn what_two_branches_granted_is_taken_away_and_who_asked_is_told_what_next() {
+    let ground = staffed(2);
+    let request = asks(&ground, "dave", "--break-glass --reason API_down");
+    ground.run("bob", &format!("request approve {request} --yes")).ends(0);
+    ground.run("alice", "person update erin --keyholder prod --issuer prod").ends(0);
+    ground.run("alice", "reseal").ends(0);
+    ground.git("checkout -q -b alices");
+    ground.run("alice", &format!("request approve {request} --yes")).ends(0).says("issued");
+    ground.git("checkout -q -");
+    ground.run("erin", &format!("request approve {request} --yes")).ends(0).says("issued");
+    ground.git("-c user.name=t -c user.email=t@example.org merge -q --no-edit -X ours alices");
+    refused(&ground, "dave", "kubeconfig -c prod --break-glass", 3, "kluis reseal --choose -c prod");
+    let chosen = ground.run("alice", "reseal --choose -c prod").ends(0);
+    chosen.says("Taken away").says("dave asks again: kluis request new -c prod --break-glass --reason TEXT");
+    ground.run("alice", "status").says("BREAK-GLASS  dave is system:masters on prod until");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
 fn an_issuer_without_the_authoritys_key_approves_and_a_keyholder_issues() {
     let ground = staffed(2);
     ground.run("alice", "person update erin --issuer prod").ends(0);
