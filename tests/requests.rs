@@ -378,7 +378,9 @@ fn an_issuer_issues_their_own_certificate_and_nobody_elses() {
     assert_eq!(facts.not_after.since(ground.now), 7200);
     assert!(ground.state("alice").join(format!("keys/{}.asc", facts.spki_id)).is_file());
     refused(&ground, "alice", "cert issue client -c prod --group developers", 3, "may not have the group");
-    refused(&ground, "erin", "cert issue client -c prod --group developers", 3, "no issuer");
+    refused(&ground, "erin", "cert issue client -c prod --group developers", 3, "help: kluis request new -c prod");
+    let urgent = "cert issue break-glass -c prod --reason API_down";
+    refused(&ground, "erin", urgent, 3, "help: kluis kubeconfig -c prod --break-glass");
     refused(&ground, "alice", "cert issue client -c prod --node w-1", 2, "a person's");
     assert_eq!(ground.errors(), [""; 0]);
 }

@@ -1,6 +1,7 @@
 //! `cert issue client` and `cert issue break-glass`: an issuer's own certificate. Everybody else's takes their request,
 //! and break-glass does where one issuer is not enough.
 
+use super::super::access::Access;
 use super::super::cluster::own_certificate;
 use super::super::failure::Failure;
 use super::super::issuing;
@@ -78,6 +79,11 @@ pub fn issue(
 
 fn check(repository: &Repository, cluster: &ClusterName, actor: &Actor, profile: Profile) -> Result<(), Failure> {
     let of = repository.cluster(cluster)?;
+    if !of.retired && !of.issuers.contains(&actor.name) && of.groups.contains_key(&actor.name) {
+        let what = format!("{} is no issuer of cluster {cluster}, and asks for a certificate", actor.name);
+        let access = Access { cluster, person: &actor.name, profile };
+        return Err(Failure::refused(what).help(access.ask()));
+    }
     issuing::check_issuer(cluster, of, &actor.name)?;
     let needed = repository.epoch()?.threshold.break_glass;
     if profile == Profile::BreakGlass && needed > 1 {
