@@ -511,7 +511,7 @@ fn raising_a_group_moves_everybody_to_the_next_generation() {
     let manifest = bound(&ground, "--role developers=edit");
     assert!(manifest.contains("  name: edit") && manifest.contains("name: developers\n"), "{manifest}");
     let raised = ground.run("alice", "trust raise developers -c prod").ends(0);
-    raised.says("erin of prod until").says("kluis export rbac -c prod");
+    raised.says("erin of prod until").says("kluis export rbac -c prod").says("with every --role");
     let manifest = bound(&ground, "--role developers=edit");
     assert!(manifest.contains("name: developers:g2\n") && !manifest.contains("name: developers\n"), "{manifest}");
     assert!(ground.owed().contains(&"excess-cert".to_owned()));
