@@ -223,12 +223,12 @@ fn who_has_no_live_certificate_is_told_how_to_get_one() {
     ] {
         bob.refused(words, 2, &[]);
     }
-    ground.now = ground.now.plus(Span::minutes(20));
+    ground.now = ground.now.plus(Span::minutes(50));
     kubeconfig(&seat(&ground, "alice"), &file, "")
         .ends(0)
-        .says("ends in 40 minutes: kluis kubeconfig -c prod --break-glass --reason TEXT");
+        .says("ends in 10 minutes: kluis kubeconfig -c prod --break-glass --reason TEXT");
     let before = fs::read(&file).unwrap();
-    ground.now = ground.now.plus(Span::minutes(40));
+    ground.now = ground.now.plus(Span::minutes(10));
     let answered = kubeconfig(&seat(&ground, "alice"), &file, "");
     answered
         .ends(3)
@@ -240,10 +240,11 @@ fn who_has_no_live_certificate_is_told_how_to_get_one() {
 #[test]
 fn kubectl_gets_the_certificate_and_its_key() {
     let mut ground = desk();
-    assert_eq!(seat(&ground, "alice").run("credential -c prod --break-glass").ends(0).err, "");
     ground.now = ground.now.plus(Span::minutes(20));
+    assert_eq!(seat(&ground, "alice").run("credential -c prod --break-glass").ends(0).err, "");
+    ground.now = ground.now.plus(Span::minutes(30));
     let alice = seat(&ground, "alice");
-    let answered = alice.run("credential -c prod --break-glass").ends(0).says("ends in 40 minutes");
+    let answered = alice.run("credential -c prod --break-glass").ends(0).says("ends in 10 minutes");
     assert!(!answered.err.contains("PRIVATE KEY"));
     let credential = answered.json();
     assert_eq!(credential["apiVersion"], "client.authentication.k8s.io/v1");

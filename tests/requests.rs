@@ -204,8 +204,23 @@ fn an_expired_and_a_dead_request_are_not_granted() {
     assert_eq!(state(&ground, &dead)["state"], "dead");
     assert!(ground.owed().contains(&"request-dead".to_owned()));
     refused(&ground, "alice", &format!("request approve {dead} --yes"), 3, "group-not-allowed");
+    ground.run("alice", "verify").says(&format!("help: kluis request deny {} --reason TEXT", &dead[..16]));
     ground.run("alice", &format!("request deny {dead} --reason moved")).ends(0);
     assert!(!ground.owed().contains(&"request-dead".to_owned()));
+}
+
+#[test]
+fn a_request_in_the_way_of_a_revocation_can_be_taken_away() {
+    let ground = staffed(1);
+    // dave joined by the latest epoch: under no other was his request ever good.
+    let request = asks(&ground, "dave", "");
+    let files = format!("clusters/prod/requests/{}.", &request[..16]);
+    let revoke = "person revoke-key dave --reason stolen --yes";
+    refused(&ground, "alice", revoke, 3, &format!("help: git rm '{files}*'"));
+    ground.git(&format!("rm -q {files}*"));
+    ground.git("-c user.name=t -c user.email=t@example.org commit -q -m gone");
+    ground.run("alice", revoke).ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
 }
 
 #[test]
@@ -247,6 +262,33 @@ fn a_csr_made_elsewhere_is_taken_if_it_says_the_name_alone() {
     refused(&ground, "erin", &words, 2, "is not there");
 }
 
+#[test]
+fn a_copy_of_a_request_in_the_folder_of_another_cluster_is_refused() {
+    let ground = staffed(1);
+    let dev = NEW.replace("new prod", "new dev").replace("api.prod", "api.dev");
+    ground.run("alice", &dev).ends(0);
+    let pending = asks(&ground, "erin", "--group developers");
+    let granted = asks(&ground, "dave", "");
+    ground.run("alice", &format!("request approve {granted} --yes")).ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+    let copy = |request: &str, ending: &str| {
+        let name = format!("requests/{}.{ending}", &request[..16]);
+        std::fs::create_dir_all(ground.repo().join("clusters/dev/requests")).unwrap();
+        let to = ground.repo().join("clusters/dev").join(&name);
+        std::fs::copy(ground.repo().join("clusters/prod").join(&name), to).unwrap();
+    };
+    for (request, person) in [(&pending, "erin"), (&granted, "dave")] {
+        copy(request, "toml");
+        let errors = ground.errors();
+        assert!(errors.len() == 1 && errors[0].starts_with("unsigned Some(\"clusters/dev/requests/"), "{errors:?}");
+        copy(request, &format!("{person}.sig"));
+        let errors = ground.errors();
+        assert!(errors.len() == 1 && errors[0].starts_with("wrong-cluster-id"), "{errors:?}");
+        assert!(errors[0].contains("clusters/dev/requests/"), "{errors:?}");
+        std::fs::remove_dir_all(ground.repo().join("clusters/dev/requests")).unwrap();
+    }
+}
+
 // --- break-glass ----------------------------------------------------------------------------------------------------
 
 #[test]
@@ -279,6 +321,25 @@ fn approvals_on_two_branches_reach_the_threshold_together() {
     ground.git("-c user.name=t -c user.email=t@example.org merge -q --no-edit bobs");
     assert_eq!(ground.errors(), [""; 0]);
     ground.run("bob", &format!("request approve {request} --yes")).ends(0).says("issued");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
+fn what_two_branches_granted_is_taken_away_and_who_asked_is_told_what_next() {
+    let ground = staffed(2);
+    let request = asks(&ground, "dave", "--break-glass --reason API_down");
+    ground.run("bob", &format!("request approve {request} --yes")).ends(0);
+    ground.run("alice", "person update erin --keyholder prod --issuer prod").ends(0);
+    ground.run("alice", "reseal").ends(0);
+    ground.git("checkout -q -b alices");
+    ground.run("alice", &format!("request approve {request} --yes")).ends(0).says("issued");
+    ground.git("checkout -q -");
+    ground.run("erin", &format!("request approve {request} --yes")).ends(0).says("issued");
+    ground.git("-c user.name=t -c user.email=t@example.org merge -q --no-edit -X ours alices");
+    refused(&ground, "dave", "kubeconfig -c prod --break-glass", 3, "kluis reseal --choose -c prod");
+    let chosen = ground.run("alice", "reseal --choose -c prod").ends(0);
+    chosen.says("Taken away").says("dave asks again: kluis request new -c prod --break-glass --reason TEXT");
+    ground.run("alice", "status").says("BREAK-GLASS  dave is system:masters on prod until");
     assert_eq!(ground.errors(), [""; 0]);
 }
 
@@ -317,7 +378,9 @@ fn an_issuer_issues_their_own_certificate_and_nobody_elses() {
     assert_eq!(facts.not_after.since(ground.now), 7200);
     assert!(ground.state("alice").join(format!("keys/{}.asc", facts.spki_id)).is_file());
     refused(&ground, "alice", "cert issue client -c prod --group developers", 3, "may not have the group");
-    refused(&ground, "erin", "cert issue client -c prod --group developers", 3, "no issuer");
+    refused(&ground, "erin", "cert issue client -c prod --group developers", 3, "help: kluis request new -c prod");
+    let urgent = "cert issue break-glass -c prod --reason API_down";
+    refused(&ground, "erin", urgent, 3, "help: kluis kubeconfig -c prod --break-glass");
     refused(&ground, "alice", "cert issue client -c prod --node w-1", 2, "a person's");
     assert_eq!(ground.errors(), [""; 0]);
 }
@@ -381,6 +444,45 @@ fn a_nodes_key_can_stay_on_the_node() {
 }
 
 #[test]
+fn nothing_is_issued_anew_where_every_key_stays_on_the_node() {
+    let ground = staffed(1);
+    let dir = ground.dir.path();
+    for profile in ["kubelet-client", "kubelet-serving"] {
+        tools::openssl(dir, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out w-1.key");
+        tools::openssl(dir, "req -new -key w-1.key -subj /O=system:nodes/CN=system:node:w-1 -out w-1.csr");
+        let csr = dir.join("w-1.csr");
+        ground.run("alice", &format!("cert issue {profile} -c prod --node w-1 --csr {}", csr.display())).ends(0);
+    }
+    refused(&ground, "alice", "cert issue -c prod --node w-1", 2, "stay on it");
+    ground.run("alice", "cert issue kubelet-serving -c prod --node w-1").ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
+fn a_colleagues_expired_key_keeps_no_issuer_from_their_own_certificate() {
+    let mut ground = Ground::new(&["alice"], 1, 1);
+    ground.run("alice", NEW).ends(0);
+    // Two years old all but a month, which is when it ends.
+    let now = ground.now;
+    ground.now = now.minus(Span::days(700));
+    let file = newcomer(&mut ground, "carol");
+    ground.now = now;
+    ground.run("alice", &format!("person add carol --pgp {file} --keyholder prod")).ends(0);
+    ground.run("carol", "trust sign --yes").ends(0);
+    ground.now = now.plus(Span::days(60));
+    refused(&ground, "alice", "cert issue apiserver -c prod --node cp-1", 3, "nothing is sealed to it");
+    ground.run("alice", "cert issue break-glass -c prod --reason API_down").ends(0).says("BREAK-GLASS");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_has_no_certificates_to_look_at() {
+    let ground = staffed(1);
+    refused(&ground, "bob", "cert expiry -c porod", 2, "no cluster porod");
+    refused(&ground, "bob", "cert expiry --quick -c porod", 2, "no cluster porod");
+}
+
+#[test]
 fn what_ends_soon_is_renewed_and_the_rest_stays() {
     let mut ground = staffed(1);
     let apiserver = "clusters/prod/certs/node/cp-1/apiserver.crt";
@@ -417,7 +519,7 @@ fn raising_a_group_moves_everybody_to_the_next_generation() {
     let manifest = bound(&ground, "--role developers=edit");
     assert!(manifest.contains("  name: edit") && manifest.contains("name: developers\n"), "{manifest}");
     let raised = ground.run("alice", "trust raise developers -c prod").ends(0);
-    raised.says("erin of prod until").says("kluis export rbac -c prod");
+    raised.says("erin of prod until").says("kluis export rbac -c prod").says("with every --role");
     let manifest = bound(&ground, "--role developers=edit");
     assert!(manifest.contains("name: developers:g2\n") && !manifest.contains("name: developers\n"), "{manifest}");
     assert!(ground.owed().contains(&"excess-cert".to_owned()));
@@ -434,6 +536,72 @@ fn raising_a_group_moves_everybody_to_the_next_generation() {
     assert!(!latest().clusters[&prod].groups.contains_key(&name("dave")));
     refused(&ground, "alice", "trust raise nobodies -c prod", 2, "nobody may ask");
     refused(&ground, "alice", "export rbac -c prod --role nobodies=edit", 2, "nobody may ask");
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
+fn a_generation_that_was_left_behind_never_comes_back() {
+    let ground = staffed(1);
+    ground.run("alice", "trust raise developers -c prod").ends(0);
+    for person in ["erin", "dave"] {
+        ground.run("alice", &format!("person update {person} --no-group prod=developers")).ends(0);
+    }
+    // Nobody has the group now. Who joins it next must not bring back what its first generation could do.
+    ground.run("alice", "person update bob --group prod=developers").ends(0);
+    let groups = |person: &str| {
+        let latest = ground.verified().chain.latest().unwrap().epoch.clone();
+        let prod = kluis::model::ClusterName::parse("prod").unwrap();
+        latest.clusters[&prod].groups[&PersonName::parse(person).unwrap()].clone()
+    };
+    assert!(groups("bob").contains("developers:g2") && !groups("bob").contains("developers"), "{:?}", groups("bob"));
+    // Whoever names the first by hand, in an epoch of their own, is moved past all that ever were.
+    ground.epoch(&["alice"], |epoch| {
+        let prod = kluis::model::ClusterName::parse("prod").unwrap();
+        let bound = &mut epoch.clusters.get_mut(&prod).unwrap().groups;
+        bound.insert(PersonName::parse("bob").unwrap(), ["developers".to_owned()].into());
+    });
+    ground.run("alice", "trust raise developers -c prod").ends(0);
+    assert!(groups("bob").contains("developers:g3"), "{:?}", groups("bob"));
+    assert_eq!(ground.errors(), [""; 0]);
+}
+
+#[test]
+fn a_group_is_bound_to_one_role_in_one_place() {
+    let ground = staffed(1);
+    refused(&ground, "bob", "export rbac -c prod --role developers=view --role developers=edit", 2, "two roles");
+    refused(&ground, "bob", "export rbac -c prod --role developers=a/view --role developers=a/edit", 2, "two roles");
+    bound(&ground, "--role developers=view --role developers=a/edit --role developers=b/edit --role viewers=view");
+}
+
+#[test]
+fn an_approval_below_the_threshold_has_no_lifetime() {
+    let ground = staffed(2);
+    let request = asks(&ground, "dave", "--break-glass --reason API_down");
+    let approve = format!("request approve {request} --lifetime 30m --yes");
+    refused(&ground, "bob", &approve, 2, "whoever issues");
+    ground.run("bob", &approve.replace("--lifetime 30m", "")).ends(0);
+    ground.run("alice", &approve).ends(0).says("30m instead of 1h");
+    assert_eq!(certificate(&ground, "dave", "break-glass").not_after.since(ground.now), 1800);
+}
+
+#[test]
+fn break_glass_near_its_end_is_asked_for_anew() {
+    let mut ground = staffed(1);
+    let config = ground.dir.path().join("config");
+    let words = format!("kubeconfig -c prod --break-glass --reason API_down --out {}", config.display());
+    let issued = |ground: &Ground| certificate(ground, "alice", "break-glass").sha256;
+    let fresh = ground.run("alice", &words).ends(0);
+    assert!(!fresh.err.contains("ends in"), "it has just begun:\n{}", fresh.err);
+    let first = issued(&ground);
+    ground.now = ground.now.plus(Span::minutes(5));
+    let again = ground.run("alice", &words).ends(0);
+    assert!(!again.err.contains("ends in"), "{}", again.err);
+    assert_eq!(issued(&ground), first, "nothing is issued twice");
+    ground.now = ground.now.plus(Span::minutes(45));
+    let late = ground.run("alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display())).ends(0);
+    late.says("ends in 10 minutes").says("kluis kubeconfig -c prod --break-glass --reason");
+    ground.run("alice", &words).ends(0);
+    assert_ne!(issued(&ground), first, "what the note says helps");
     assert_eq!(ground.errors(), [""; 0]);
 }
 

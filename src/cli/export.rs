@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Answer, Global, Report};
 use crate::export::rbac::{RoleRef, Roles};
 use crate::export::{LAYOUTS, Layout};
-use crate::model::{Keyset, NodeName, check_group, displayed};
+use crate::model::{Keyset, NodeName, Remedy, check_group, displayed};
 use crate::ops::export::rbac::{self, Rbac};
 use crate::ops::export::{Export, ExportReport, Subject};
 use crate::ops::{Failure, Gate, Session};
@@ -115,7 +115,14 @@ fn run_rbac(args: &Args, global: &Global, session: &mut Session) -> Result<Answe
     let cluster = global.one_cluster(&repository)?;
     let mut roles = Roles::new();
     for (group, role) in &args.roles {
-        roles.entry(group.clone()).or_default().push(role.clone());
+        let chosen = roles.entry(group.clone()).or_default();
+        // A binding has one role (RBAC: roleRef can't change), and of two with one name the cluster keeps one.
+        if chosen.iter().any(|other| other.namespace == role.namespace) {
+            let place = role.namespace.as_ref().map_or("the whole cluster".to_owned(), |name| format!("namespace {name}"));
+            let what = format!("--role gives {group} two roles in {place}, and a binding has one");
+            return Err(Failure::usage(what).help(Remedy::Kluis("export --help".to_owned())));
+        }
+        chosen.push(role.clone());
     }
     Ok(Answer::fine(rbac::rbac(session, &repository, &cluster, &roles)?))
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
+use crate::model::{Place, Profile};
 use crate::ops::reseal::{self, ResealReport};
 use crate::ops::{Failure, Gate, Session};
 use crate::trust::record::Recipient;
@@ -64,6 +65,12 @@ impl Report for ResealReport {
             if !paths.is_empty() {
                 writeln!(out, "{what}")?;
                 paths.iter().try_for_each(|path| writeln!(out, "  {path}"))?;
+            }
+        }
+        for path in &self.dropped {
+            if let Ok(Place::PersonCert(cluster, person, profile)) = Place::parse(path) {
+                let flags = if profile == Profile::BreakGlass { " --break-glass --reason TEXT" } else { "" };
+                writeln!(out, "both live until they end; {person} asks again: kluis request new -c {cluster}{flags}")?;
             }
         }
         if !self.resealed.is_empty() {

@@ -358,6 +358,8 @@ impl Report for Raised {
         for (cluster, _) in &self.names {
             writeln!(out, "once it counts: kluis export rbac -c {cluster} | kubectl apply -f -")?;
         }
+        // A binding's role can't change: without them kubectl refuses, and the former generation goes on.
+        writeln!(out, "  with every --role that the manifest was applied with before")?;
         Ok(())
     }
 

@@ -23,12 +23,17 @@ pub fn group_generation(base: &str, generation: u32) -> String {
 /// What `group` means among `known`: itself if it is one of them, else, where it names no generation, the newest one
 /// of that name. `None` if neither is known.
 pub fn current_group<'a>(known: impl IntoIterator<Item = &'a String>, group: &str) -> Option<String> {
-    let known: BTreeSet<&str> = known.into_iter().map(String::as_str).collect();
-    if known.contains(group) {
+    let known: BTreeSet<&String> = known.into_iter().collect();
+    if known.iter().any(|name| *name == group) {
         return Some(group.to_owned());
     }
-    let alike = known.into_iter().filter(|name| split_group(name).0 == group);
-    alike.max_by_key(|name| split_group(name).1).map(str::to_owned)
+    newest_group(known, group)
+}
+
+/// The newest generation of `base` among `known`. `None` if there is none, or `base` names a generation itself.
+pub fn newest_group<'a>(known: impl IntoIterator<Item = &'a String>, base: &str) -> Option<String> {
+    let alike = known.into_iter().filter(|name| split_group(name).0 == base);
+    alike.max_by_key(|name| split_group(name).1).cloned()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use cluster::{
 pub use code::{Code, Level};
 pub use digest::{Digest, Fingerprint, HexId, KeyId};
 pub use finding::Finding;
-pub use group::{current_group, group_generation, split_group};
+pub use group::{current_group, group_generation, newest_group, split_group};
 pub use keyset::{Generation, Keyset, State};
 pub use name::{ClusterName, NameError, NodeName, PersonName};
 pub use place::{Place, PlaceError, SealedName};

@@ -59,12 +59,18 @@ impl Access<'_> {
         Ok(())
     }
 
-    /// What to say when less than a quarter of its life, or an hour, is left.
-    pub fn ending(&self, facts: &Facts, now: Time) -> Option<String> {
+    /// Whether less than a quarter of its life is left, or less than an hour: that is all that break-glass has as a rule,
+    /// so there the quarter alone decides.
+    pub fn is_near_end(&self, facts: &Facts, now: Time) -> bool {
         let left = facts.not_after.since(now);
         let quarter = facts.not_after.since(facts.not_before) / 4;
-        let is_near = left < quarter || left < Span::hours(1).seconds();
-        is_near.then(|| format!("the {} ends in {}: {}", self.words(), length(left), self.ask()))
+        left < quarter || self.profile != Profile::BreakGlass && left < Span::hours(1).seconds()
+    }
+
+    /// What to say near its end.
+    pub fn ending(&self, facts: &Facts, now: Time) -> Option<String> {
+        let left = length(facts.not_after.since(now));
+        self.is_near_end(facts, now).then(|| format!("the {} ends in {left}: {}", self.words(), self.ask()))
     }
 }
 

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::given::Given;
 use super::plan::{Plan, Written};
 use super::session::{Gate, Repository, Session};
-use crate::model::{ClusterName, PersonName, Remedy, current_group, split_group};
+use crate::model::{ClusterName, PersonName, Remedy, current_group, newest_group, split_group};
 use crate::openpgp::Certificate;
 use crate::trust::difference::{Change, difference};
 use crate::trust::{Epoch, FormerReason, TrustRole, Verified};
@@ -93,7 +93,7 @@ pub fn add(
     given.check_unshared(name, &draft.epoch, |sha256| verified.chain.certificate(sha256))?;
     draft.epoch.persons.insert(name.clone(), given.person(role));
     draft.certificates.insert(given.sha256, given.stored.clone());
-    parts(&mut draft.epoch, name, grant, &Parts::default())?;
+    parts(&repository, &mut draft.epoch, name, (grant, &Parts::default()))?;
     check_epoch(&draft.epoch, name)?;
     let title = format!("Draft epoch {}: add {name} as {role}", draft.epoch.number);
     carry_out(session, &mut repository, name, draft, FormerReason::Replaced, &title)
@@ -132,7 +132,7 @@ pub fn update(session: &mut Session, name: &PersonName, update: &Update) -> Resu
         draft.epoch.former.retain(|former| former.person != *name || former.epoch != draft.epoch.number);
     }
     draft.epoch.persons.insert(name.clone(), person);
-    parts(&mut draft.epoch, name, &update.grant, &update.withdraw)?;
+    parts(&repository, &mut draft.epoch, name, (&update.grant, &update.withdraw))?;
     check_epoch(&draft.epoch, name)?;
     let title = format!("Draft epoch {}: update {name}", draft.epoch.number);
     carry_out(session, &mut repository, name, draft, update.former_reason.unwrap_or(FormerReason::Replaced), &title)
@@ -214,7 +214,12 @@ fn check_return(name: &PersonName, given: &Given, epoch: &Epoch, verified: &Veri
 }
 
 /// Grants and takes back parts. What is both is a contradiction.
-fn parts(epoch: &mut Epoch, name: &PersonName, grant: &Parts, withdraw: &Parts) -> Result<(), Failure> {
+fn parts(
+    repository: &Repository,
+    epoch: &mut Epoch,
+    name: &PersonName,
+    (grant, withdraw): (&Parts, &Parts),
+) -> Result<(), Failure> {
     let asked: BTreeSet<&ClusterName> = grant.clusters().into_iter().chain(withdraw.clusters()).collect();
     if let Some(unknown) = asked.into_iter().find(|cluster| !epoch.clusters.contains_key(cluster)) {
         return Err(Failure::usage(format!("there is no cluster {unknown}")).help(Remedy::ClusterList));
@@ -225,11 +230,11 @@ fn parts(epoch: &mut Epoch, name: &PersonName, grant: &Parts, withdraw: &Parts) 
         let what = format!("on {cluster} the same part is given and taken back at once");
         return Err(Failure::usage(what));
     }
-    let grant = newest(grant, epoch);
+    let grant = newest(repository, grant, epoch);
     let mut withdraw = withdraw.with_admins();
     withdraw.groups.retain(|group| !grant.groups.contains(group));
     let grant = Parts {
-        groups: newest(&grant.with_admins(), epoch).groups.difference(&withdraw.groups).cloned().collect(),
+        groups: newest(repository, &grant.with_admins(), epoch).groups.difference(&withdraw.groups).cloned().collect(),
         ..grant
     };
     for (cluster_name, cluster) in &mut epoch.clusters {
@@ -260,11 +265,12 @@ fn is_taken(group: &str, taken: &str) -> bool {
 }
 
 /// Groups that are given without a generation are the newest that anybody on the cluster has: a newcomer joins those
-/// whose certificates the cluster's RBAC binds today.
-fn newest(parts: &Parts, epoch: &Epoch) -> Parts {
+/// whose certificates the cluster's RBAC binds today. Where nobody has it any more, they are the newest that anybody ever had.
+fn newest(repository: &Repository, parts: &Parts, epoch: &Epoch) -> Parts {
     let newest = |(cluster, group): &(ClusterName, String)| {
         let known = epoch.clusters.get(cluster).into_iter().flat_map(|cluster| cluster.groups.values().flatten());
-        (cluster.clone(), current_group(known, group).unwrap_or_else(|| group.clone()))
+        let ever = || newest_group(repository.groups_ever(cluster), group);
+        (cluster.clone(), current_group(known, group).or_else(ever).unwrap_or_else(|| group.clone()))
     };
     Parts { groups: parts.groups.iter().map(newest).collect(), ..parts.clone() }
 }

@@ -1,6 +1,7 @@
 //! One run of a command: settings, clock, chance, terminal; opens the repository, verifies it first, and
 //! finds out who is acting. The only place that joins work tree, trust and secret keys.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -128,6 +129,18 @@ impl Repository {
     pub fn cluster(&self, name: &ClusterName) -> Result<&trust::Cluster, Failure> {
         let unknown = || Failure::usage(format!("there is no cluster {name}")).help(Remedy::ClusterList);
         self.epoch()?.clusters.get(name).ok_or_else(unknown)
+    }
+
+    /// Every group that an epoch which counts, or counted, let somebody ask for on a cluster. Attack: a generation that
+    /// was left behind, whose certificates still live, is handed out again once nobody has a later one.
+    pub fn groups_ever(&self, name: &ClusterName) -> BTreeSet<&String> {
+        let chain = &self.verified.chain;
+        let last = chain.latest().map_or(0, |latest| latest.epoch.number);
+        let counted = chain.all().iter().map(|one| &one.epoch).filter(|epoch| epoch.number <= last);
+        counted
+            .filter_map(|epoch| epoch.clusters.get(name))
+            .flat_map(|cluster| cluster.groups.values().flatten())
+            .collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests of a tree: who signed them, whether an epoch would grant them, and what they were used for
 //! (FORMAT 7). Only the public key of a CSR is ever used; the certificate is built from epoch and policy.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
 use std::sync::Arc;
 
 use super::allowed::{GRACE, View};
@@ -67,6 +67,8 @@ pub struct Index {
     under: Option<Digest>,
     /// The requests with one key, by its hash: mostly one.
     keys: BTreeMap<Digest, Vec<Digest>>,
+    /// Files with the bytes of a request that is filed elsewhere: in the folder of another cluster than its own.
+    copies: Vec<Arc<Filed>>,
 }
 
 impl Index {
@@ -114,11 +116,23 @@ impl Index {
             Arc::new(Filed { cluster, path, sha256, request, signed, key, csr, signature })
         });
         let mut index = Self { under, ..Self::default() };
+        // Attack (T47): a request copied to another cluster's folder has the same hash. It must neither hide the one
+        // that lies where it belongs nor hide behind it.
+        let is_home = |filed: &Filed| {
+            let cluster = chain.latest().and_then(|latest| latest.epoch.clusters.get(&filed.cluster));
+            filed.request.as_ref().is_ok_and(|request| cluster.is_some_and(|cluster| cluster.id == request.cluster))
+        };
         for filed in read {
-            if let Some(key) = filed.key {
-                index.keys.entry(key).or_default().push(filed.sha256);
+            match index.filed.entry(filed.sha256) {
+                btree_map::Entry::Vacant(place) => {
+                    if let Some(key) = filed.key {
+                        index.keys.entry(key).or_default().push(filed.sha256);
+                    }
+                    place.insert(filed);
+                }
+                btree_map::Entry::Occupied(mut place) if is_home(&filed) => index.copies.push(place.insert(filed)),
+                btree_map::Entry::Occupied(_) => index.copies.push(filed),
             }
-            index.filed.insert(filed.sha256, filed);
         }
         index
     }
@@ -323,7 +337,8 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
     let Some(latest) = chain.latest() else { return findings };
     let mut wanted: HashSet<String> = HashSet::new();
     let uses = Uses::of(log);
-    for filed in index.all() {
+    let copies = index.copies.iter().map(|copy| (copy.as_ref(), true));
+    for (filed, is_copy) in index.all().map(|filed| (filed, false)).chain(copies) {
         let at = |reason: &Reason| {
             let finding = Finding::new(reason.code, reason.why.clone()).at(&filed.path);
             let finding = finding.fix(Remedy::GitRestore(filed.path.clone()));
@@ -339,6 +354,10 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             findings.push(at(reason));
             continue;
         }
+        if is_copy {
+            findings.extend(judge(filed, &latest.epoch).err().map(|reason| at(&reason)));
+            continue;
+        }
         let done = uses.granted(&filed.sha256).iter().chain(uses.denied(&filed.sha256));
         if done.into_iter().any(|record| log.counts(*record)) {
             continue;
@@ -348,12 +367,18 @@ pub fn check(index: &Index, tree: &Tree, chain: &Chain, log: &Log) -> Vec<Findin
             let once_good = once.into_iter().any(|epoch| judge(filed, &epoch.epoch).is_ok());
             if once_good {
                 let why = format!("it can't be granted any more: {}", reason.why);
+                let deny = Remedy::Kluis(format!("request deny {} --reason TEXT", filed.sha256.h16()));
                 findings.push(Finding {
                     code: Code::RequestDead,
                     level: Code::RequestDead.level(),
                     why,
-                    ..at(&reason)
+                    ..at(&reason).fix(deny)
                 });
+            } else if reason.code == Code::KeyRevoked {
+                // A request that waits is vouched for by its own signature alone, so it may go without a record; and
+                // it must not stand in the way of a revocation.
+                let files = filed.path.trim_end_matches("toml");
+                findings.push(at(&reason).fix(Remedy::Run(format!("git rm '{files}*'"))));
             } else {
                 findings.push(at(&reason));
             }

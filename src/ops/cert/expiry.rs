@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::failure::Failure;
 use super::super::session::{Repository, Session};
 use super::super::verify::find_root;
-use crate::model::{ClusterName, Place, Span, State, Time};
+use crate::model::{ClusterName, Place, Remedy, Span, State, Time};
 use crate::pki;
 use crate::trust::Entry;
 
@@ -104,6 +104,14 @@ pub fn quick(session: &Session, wanted: &Wanted) -> Result<Expiry, Failure> {
         matches!((parts.next(), parts.nth(1)), (Some("clusters"), None | Some("ca" | "certs")))
     };
     let tree = crate::repo::read_chosen(&root, &is_certificate)?;
+    // A timer with a misspelt name must not hear for ever that nothing ends.
+    let is_there = |name: &ClusterName| {
+        let places = tree.entries.keys().filter_map(|path| Place::parse(path).ok());
+        places.into_iter().any(|place| place.cluster() == Some(name))
+    };
+    if let Some(unknown) = wanted.clusters.iter().find(|name| !is_there(name)) {
+        return Err(Failure::usage(format!("there is no cluster {unknown}")).help(Remedy::ClusterList));
+    }
     let (mut ends, mut unreadable) = (Vec::new(), Vec::new());
     for (path, entry) in &tree.entries {
         let Some(place) = Place::parse(path).ok().filter(|place| wanted.takes(place)) else { continue };

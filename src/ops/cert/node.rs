@@ -101,6 +101,11 @@ fn anew(
         Some(profile) if sealed || kept.contains_key(&profile) => vec![profile],
         _ => node.profiles().filter(|profile| !kept.contains_key(profile)).collect(),
     };
+    if fresh.is_empty() {
+        let what = format!("the keys of all certificates of {} stay on it, and none is made here", node.name);
+        let help = format!("cert issue PROFILE -c {cluster} --node {} --csr FILE", node.name);
+        return Err(Failure::usage(what).help(Remedy::Kluis(help)));
+    }
     let mut held = profiles_of(verified, cluster, &node.name).filter(|profile| !kept.contains_key(profile));
     let bundle = match sealed && held.any(|profile| !fresh.contains(&profile)) {
         true => BundleWork::Open,

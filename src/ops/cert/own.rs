@@ -1,12 +1,12 @@
 //! `cert issue client` and `cert issue break-glass`: an issuer's own certificate. Everybody else's takes their request,
 //! and break-glass does where one issuer is not enough.
 
+use super::super::access::Access;
 use super::super::cluster::own_certificate;
 use super::super::failure::Failure;
-use super::super::issuing::{self, Target};
+use super::super::issuing;
 use super::super::plan::{Plan, new_record};
 use super::super::requests;
-use super::super::secrets::Recipients;
 use super::super::session::{Actor, Repository, Session};
 use super::{IssueReport, config};
 use crate::model::{ClusterName, Place, Profile, Remedy, SealedName, Span};
@@ -62,10 +62,9 @@ pub fn issue(
     let authorities = issuing::open_authorities(repository, &mut actor, cluster, &[keyset].into())?;
     let own_key = {
         let (epoch, of) = (repository.epoch()?, repository.cluster(cluster)?);
-        let recipients = Recipients::of(&repository.verified, epoch, of, session)?;
-        let target = Target { epoch, name: cluster, cluster: of, config: &config, recipients: &recipients };
         let own = (&actor.name, profile, groups.as_slice(), life);
-        let (issued, pem, own_key) = own_certificate(session, repository, &target, &authorities, own)?;
+        let place = (epoch, cluster, of, &config);
+        let (issued, pem, own_key) = own_certificate(session, repository, place, &authorities, own)?;
         plan.write(&issued.place, pem);
         record.issued.push(issued);
         own_key
@@ -80,6 +79,11 @@ pub fn issue(
 
 fn check(repository: &Repository, cluster: &ClusterName, actor: &Actor, profile: Profile) -> Result<(), Failure> {
     let of = repository.cluster(cluster)?;
+    if !of.retired && !of.issuers.contains(&actor.name) && of.groups.contains_key(&actor.name) {
+        let what = format!("{} is no issuer of cluster {cluster}, and asks for a certificate", actor.name);
+        let access = Access { cluster, person: &actor.name, profile };
+        return Err(Failure::refused(what).help(access.ask()));
+    }
     issuing::check_issuer(cluster, of, &actor.name)?;
     let needed = repository.epoch()?.threshold.break_glass;
     if profile == Profile::BreakGlass && needed > 1 {

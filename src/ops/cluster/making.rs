@@ -14,13 +14,14 @@ use super::super::secrets::Recipients;
 use super::super::session::{Actor, Repository, Session};
 use super::new::{AUTHORITIES, NewCluster, Wanted, bounded};
 use crate::model::{
-    ClusterConfig, Digest, Generation, Host, KeyUse, Keyset, PersonName, Place, Profile, SealedName, Span, State, Time,
+    ClusterConfig, ClusterName, Digest, Generation, Host, KeyUse, Keyset, PersonName, Place, Profile, SealedName, Span,
+    State, Time,
 };
 use crate::pki::{self, CaSpec, Facts, NameConstraints, PrivateKey, Validity};
 use crate::seal::{KeyBody, SealedKey};
 use crate::secret::Secret;
-use crate::trust::Cluster;
 use crate::trust::record::{Config, Phase, Record};
+use crate::trust::{Cluster, Epoch};
 
 /// Making: keys, authorities, certificates, sealed files, into one record and one plan.
 pub(super) struct Making<'a> {
@@ -134,8 +135,9 @@ impl Making<'_> {
         let Some(own) = &mut self.report.break_glass else { return Ok(None) };
         self.record.reason = own.reason.clone();
         let life = bounded(self.config.lifetime.break_glass, target.epoch.policy.max_break_glass);
+        let of = (target.epoch, target.name, target.cluster, target.config);
         let (issued, pem, own_key) =
-            own_certificate(session, repository, target, opened, (&actor.name, Profile::BreakGlass, &[], life))?;
+            own_certificate(session, repository, of, opened, (&actor.name, Profile::BreakGlass, &[], life))?;
         own.serial = Some(issued.serial.clone());
         own.not_after = issued.not_after;
         own.key = Some(own_key.path.display().to_string());
@@ -164,27 +166,28 @@ pub(in crate::ops) fn new_authority(
 }
 
 /// Issues `person`'s certificate with a new key, and seals the key to them alone. `groups` are for `client`; those of
-/// break-glass are its profile's.
+/// break-glass are its profile's. Nothing is sealed to the cluster's keyholders, so their keys are not asked after: a
+/// colleague's that has expired keeps nobody from break-glass.
 pub(in crate::ops) fn own_certificate(
     session: &mut Session,
     repository: &Repository,
-    target: &Target<'_>,
+    (epoch, name, cluster, config): (&Epoch, &ClusterName, &Cluster, &ClusterConfig),
     opened: &Opened,
     (person, profile, groups, life): (&PersonName, Profile, &[String], Span),
 ) -> Result<(crate::trust::record::Issued, Vec<u8>, own_keys::OwnKey), Failure> {
-    let keyset = crate::trust::keyset_of(target.cluster, profile);
-    let missing = || Failure::refused(format!("the authority {keyset} of cluster {} is not open", target.name));
+    let keyset = crate::trust::keyset_of(cluster, profile);
+    let missing = || Failure::refused(format!("the authority {keyset} of cluster {name} is not open"));
     let authority = opened.get(&keyset).ok_or_else(missing)?;
-    let key = PrivateKey::generate(target.config.algorithm, &mut session.rng);
-    let fixed = pki::organizations(profile, target.config);
+    let key = PrivateKey::generate(config.algorithm, &mut session.rng);
+    let fixed = pki::organizations(profile, config);
     let content = Content {
-        place: Place::PersonCert(target.name.clone(), person.clone(), profile),
+        place: Place::PersonCert(name.clone(), person.clone(), profile),
         organizations: if profile == Profile::Client { groups } else { &fixed },
         sans: &[],
         life,
     };
     let (issued, pem) = issuing::leaf(authority, &key.spki(), content, session.now, &mut session.rng)?;
-    let place = (target.epoch, target.cluster);
+    let place = (epoch, cluster);
     let own_key = own_keys::seal(session, &repository.verified, place, person, (profile, &key))?;
     Ok((issued, pem, own_key))
 }

@@ -93,6 +93,12 @@ pub(super) fn propose(
         true => Outcome::Issue,
         false => Outcome::Approve,
     };
+    if outcome == Outcome::Approve && page.profile == Profile::BreakGlass && lifetime.is_some() {
+        // An approval has no place for it: whoever says "for half an hour" must not find a day granted by the next.
+        let what = "an approval that issues nothing yet grants no lifetime: whoever issues says --lifetime";
+        let help = format!("request approve -c {} {}", page.cluster, page.request.h16());
+        return Err(Failure::usage(what).help(Remedy::Kluis(help)));
+    }
     if outcome == Outcome::Approve && page.profile != Profile::BreakGlass {
         issuing::check_issuer(&page.cluster, cluster, actor)?;
     }

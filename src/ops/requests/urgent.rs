@@ -1,6 +1,7 @@
 //! Break-glass in one step, for whoever needs it at 3 a.m.: what is there already is used, what waits is waited for,
 //! and only else is anything asked or issued.
 
+use super::super::access::Access;
 use super::super::cert::IssueReport;
 use super::super::cert::own::{self, Own};
 use super::super::failure::Failure;
@@ -12,7 +13,7 @@ use crate::model::{ClusterName, Digest, Place, Profile, Span};
 
 /// How far a break-glass certificate is.
 pub enum Urgent {
-    /// It lives, and its key is on this machine.
+    /// It lives, not near its end, and its key is on this machine.
     Live,
     /// It was issued now: one issuer is enough here, and the actor is one.
     Issued(Box<IssueReport>),
@@ -33,10 +34,12 @@ pub fn urgent(
     let profile = Profile::BreakGlass;
     let actor = session.actor(&repository.verified)?;
     let place = Place::PersonCert(cluster.clone(), actor.name.clone(), profile);
+    let access = Access { cluster, person: &actor.name, profile };
     // A certificate, or a request, whose key lies on another machine is of no use here.
     let is_here = |session: &Session, key: &Digest| own_keys::find(session, key).map(|sealed| sealed.is_some());
     if let Some(facts) = repository.verified.current.leaves.get(&place)
         && session.now < facts.not_after
+        && !access.is_near_end(facts, session.now)
         && is_here(session, &facts.spki_id)?
     {
         return Ok(Urgent::Live);

@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::super::failure::Failure;
 use super::super::session::{Gate, Repository, Session};
 use super::{Drafted, carry_out, start};
-use crate::model::{ClusterName, Digest, PersonName, Remedy, Time, check_group, group_generation, split_group};
+use crate::model::{
+    ClusterName, Digest, PersonName, Remedy, Time, check_group, group_generation, newest_group, split_group,
+};
 use crate::trust::current::Vouch;
 
 /// A live certificate that raising cuts off.
@@ -54,9 +56,11 @@ pub fn raise(
     for name in &clusters {
         let cluster = repository.cluster(name)?;
         // Against the latest epoch: running it twice before the draft is signed raises once.
-        let known = cluster.groups.values().flatten().filter(|known| split_group(known).0 == base);
-        let Some(newest) = known.map(|known| split_group(known).1).max() else { continue };
-        let next = group_generation(&base, newest + 1);
+        if !cluster.groups.values().flatten().any(|known| split_group(known).0 == base) {
+            continue;
+        }
+        let newest = newest_group(repository.groups_ever(name), &base).map_or(1, |newest| split_group(&newest).1);
+        let next = group_generation(&base, newest.saturating_add(1));
         if !check_group(&next) {
             return Err(Failure::usage(format!("{next} would be longer than a group's name may be")));
         }
