@@ -210,16 +210,18 @@ fn an_expired_and_a_dead_request_are_not_granted() {
 }
 
 #[test]
-fn a_request_in_the_way_of_a_revocation_can_be_taken_away() {
+fn a_request_that_meets_a_revocation_in_a_merge_can_be_taken_away() {
     let ground = staffed(1);
     // dave joined by the latest epoch: under no other was his request ever good.
+    ground.git("checkout -q -b daves");
     let request = asks(&ground, "dave", "");
+    ground.git("checkout -q -");
+    ground.run("alice", "person revoke-key dave --reason stolen --yes").ends(0);
+    ground.git("-c user.name=t -c user.email=t@example.org merge -q --no-edit daves");
     let files = format!("clusters/prod/requests/{}.", &request[..16]);
-    let revoke = "person revoke-key dave --reason stolen --yes";
-    refused(&ground, "alice", revoke, 3, &format!("help: git rm '{files}*'"));
+    ground.run("alice", "verify").ends(3).says("key-revoked").says(&format!("help: git rm '{files}*'"));
     ground.git(&format!("rm -q {files}*"));
     ground.git("-c user.name=t -c user.email=t@example.org commit -q -m gone");
-    ground.run("alice", revoke).ends(0);
     assert_eq!(ground.errors(), [""; 0]);
 }
 
@@ -627,4 +629,28 @@ fn break_glass_in_one_step_asks_waits_and_then_gives_kubectl_a_context() {
     solo.run("alice", &format!("{words} --dry-run")).ends(0).says("Would issue");
     solo.run("alice", &words).ends(0).says("issued by you alone (threshold.break_glass is 1)");
     assert_eq!((ground.errors(), solo.errors()), (vec![], vec![]));
+}
+
+#[test]
+fn a_group_that_nobody_may_ask_for_any_more_is_bound_to_nobody() {
+    let ground = staffed(1);
+    ground.run("alice", "person update erin --no-group prod=viewers").ends(0);
+    let manifest = bound(&ground, "--role viewers=view --role developers=edit");
+    let at = manifest.split("---").find(|part| part.contains("name: kluis:viewers")).unwrap().to_owned();
+    assert!(at.contains("subjects: []") && at.contains("name: view"), "{manifest}");
+    ground.run("alice", "person update erin --group prod=kubeadm:cluster-admins").ends(2).says("kubeadm's own");
+}
+
+#[test]
+fn a_request_that_waits_does_not_keep_its_key_from_being_revoked() {
+    let mut ground = staffed(1);
+    // Somebody whom the latest epoch alone lists: no earlier one could ever have granted what they ask for.
+    let file = newcomer(&mut ground, "frank");
+    ground.run("alice", &format!("person add frank --pgp {file} --group prod=developers")).ends(0);
+    ground.run("frank", "trust sign --yes").ends(0);
+    asks(&ground, "frank", "");
+    ground.run("alice", "person revoke-key frank --reason laptop_stolen --yes").ends(0).says("go along");
+    assert_eq!(ground.errors(), [""; 0]);
+    assert_eq!(ground.verified().requests.all().count(), 0);
+    ground.run("bob", "verify --base HEAD~1").says("valid");
 }

@@ -162,6 +162,11 @@ fn cluster_group(text: &str) -> Result<(ClusterName, String), String> {
             "{group:?} is no group that people may have: letters, digits and :._/- up to 128, and never system:"
         ));
     }
+    // kubeadm binds kubeadm:cluster-admins to cluster-admin, for admin.conf: who had it would have more than anybody chose
+    // to give, and no generation of it could be raised.
+    if group.starts_with("kubeadm:") {
+        return Err(format!("{group:?} is kubeadm's own, with rights that no manifest of kluis gives or takes back"));
+    }
     Ok((ClusterName::parse(cluster).map_err(|error| error.to_string())?, group.to_owned()))
 }
 

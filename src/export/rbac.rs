@@ -89,7 +89,8 @@ fn bind(
     Ok(Manifest { file, subject: subject.to_owned(), role, namespace, own_role, content })
 }
 
-/// Every manifest that a cluster of this version needs, for the groups that its epoch knows.
+/// Every manifest that a cluster of this version needs, for the groups that its epoch knows, and for those that an
+/// earlier one knew.
 ///
 /// `kubeadm:cluster-admins` is the group of admin.conf (kubernetes-pki A.2), and before 1.36 of the API
 /// server towards kubelets; kubeadm makes the same binding from 1.29 on, and here it is for older ones too, as
@@ -99,7 +100,11 @@ fn bind(
 /// `kluis:admins` is bound to `cluster-admin`. Any other group is bound to what `roles` says of it, else to a
 /// ClusterRole of its own name, which gives nothing until the cluster's owners write it: who joins a group by a pull
 /// request must not gain rights that nobody chose.
-pub fn manifests(version: &KubernetesVersion, groups: &[String], roles: &Roles) -> Result<Vec<Manifest>, ExportError> {
+pub fn manifests(
+    version: &KubernetesVersion,
+    (groups, former): (&[String], &[String]),
+    roles: &Roles,
+) -> Result<Vec<Manifest>, ExportError> {
     let whole = |role: &str| RoleRef { namespace: None, role: role.to_owned() };
     let group = "kubeadm:cluster-admins";
     let file = "kubeadm-cluster-admins.yaml".to_owned();
@@ -112,6 +117,10 @@ pub fn manifests(version: &KubernetesVersion, groups: &[String], roles: &Roles) 
         manifests.push(bind(name, ("User", user, &[user.to_owned()]), &role, false)?);
     }
     let mut generations: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    // A group that nobody may ask for any more is bound to nobody, so that applying the manifest cuts off who has it still.
+    for group in former {
+        generations.entry(split_group(group).0).or_default();
+    }
     for group in groups {
         let (base, generation) = split_group(group);
         generations.entry(base).or_default().insert(generation);
@@ -123,7 +132,7 @@ pub fn manifests(version: &KubernetesVersion, groups: &[String], roles: &Roles) 
         let usual = [if base == ADMINS { whole("cluster-admin") } else { whole(&name) }];
         let chosen = roles.get(base).map(Vec::as_slice);
         for role in chosen.unwrap_or(&usual) {
-            let own_role = chosen.is_none() && base != ADMINS;
+            let own_role = chosen.is_none() && base != ADMINS && !subjects.is_empty();
             let place = role.namespace.as_ref().map(|namespace| format!("-{namespace}")).unwrap_or_default();
             let file = format!("{}{place}.yaml", name.replace(':', "-"));
             manifests.push(bind((file, &name), ("Group", base, &subjects), role, own_role)?);
@@ -148,7 +157,7 @@ fn binding_name(base: &str) -> String {
 
 /// Adds the manifests under `rbac/`.
 pub(super) fn add(files: &mut Files, material: &Material) -> Result<(), ExportError> {
-    for manifest in manifests(&material.config.kubernetes, &material.groups, &Roles::new())? {
+    for manifest in manifests(&material.config.kubernetes, (&material.groups, &[]), &Roles::new())? {
         files.manifest(format!("rbac/{}", manifest.file), manifest.content);
     }
     Ok(())
@@ -162,9 +171,12 @@ mod tests {
     fn written(groups: &[&str], roles: &Roles) -> Vec<(String, serde_yaml_ng::Value)> {
         let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         let version = KubernetesVersion::parse("1.35").unwrap();
-        let manifests = manifests(&version, &groups, roles).unwrap();
+        let manifests = manifests(&version, (&groups, &["gone:g2".to_owned()]), roles).unwrap();
         let value = |one: Manifest| (one.file, serde_yaml_ng::from_slice(one.content.expose()).unwrap());
-        manifests.into_iter().skip(1).map(value).collect()
+        let written: Vec<(String, serde_yaml_ng::Value)> = manifests.into_iter().skip(1).map(value).collect();
+        let (gone, others) = written.into_iter().partition::<Vec<_>, _>(|(file, _)| file == "kluis-gone.yaml");
+        assert_eq!(gone[0].1["subjects"].as_sequence().map(Vec::len), Some(0), "bound to nobody");
+        others
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::person::{Drafted, carry_out, check_epoch, start};
 use super::plan::{Plan, Written, new_record};
 use super::session::{Gate, Repository, Session};
-use crate::model::{Finding, Fingerprint, PersonName, Remedy};
+use crate::model::{Finding, Fingerprint, PersonName, Place, Remedy};
 use crate::trust::record::RevokeKey;
 use crate::trust::{Epoch, FormerReason};
 
@@ -153,9 +153,37 @@ pub fn revoke_key(
     record.revoke_key.push(RevokeKey { person: name.clone(), key: key.clone(), reason: reason.to_owned() });
     let mut plan = Plan::default();
     plan.record(record);
+    let gone = asked_with(&repository, name, &key);
+    if !gone.is_empty() {
+        session.notes.push(format!(
+            "{} requests that were signed with it and wait go along: they can't be granted any more",
+            gone.len() / 2
+        ));
+    }
+    plan.changes.removes.extend(gone);
     let title = format!("Revoke a key of {name}");
     revoked.written = plan.carry_out(session, &mut repository, &mut actor, &title, reason)?;
     Ok(revoked)
+}
+
+/// The files of requests that are signed with a key and that no record names. They would be invalid where they lie, and
+/// so keep the key from being revoked.
+fn asked_with(repository: &Repository, name: &PersonName, key: &Fingerprint) -> Vec<String> {
+    let verified = &repository.verified;
+    let records = || verified.log.records.iter().map(|logged| &logged.record);
+    let mut files = Vec::new();
+    for filed in verified.requests.all().filter(|filed| filed.signer() == Some((name, key))) {
+        let named = records().any(|record| {
+            record.issued.iter().any(|entry| entry.request == Some(filed.sha256))
+                || record.approve.contains(&filed.sha256)
+                || record.deny.iter().any(|deny| deny.request == filed.sha256)
+        });
+        if !named {
+            let signature = Place::RequestSignature(filed.cluster.clone(), filed.sha256.h16(), name.clone());
+            files.extend([filed.path.clone(), signature.to_string()]);
+        }
+    }
+    files
 }
 
 /// The key that is meant: a whole fingerprint, or at least its last 8 digits, among all that an epoch ever listed.

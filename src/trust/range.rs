@@ -7,6 +7,7 @@ use super::chain::{self, Chain};
 use super::log;
 use super::tree::Tree;
 use crate::model::{Code, Finding, Place, Remedy};
+use crate::openpgp::{Kind, Signature};
 
 /// Whether `path`, a file or a folder on the way to one, is among what `check` compares.
 pub fn is_compared(path: &str) -> bool {
@@ -40,7 +41,7 @@ pub fn check(before: &Tree, base: &str, after: &Tree, chain: &Chain) -> Vec<Find
                 let dropped = clusters.is_some_and(|clusters| !clusters.contains_key(cluster));
                 let gone = !after.entries.contains_key(path);
                 let mut removed = || {
-                    let left = left.get_or_insert_with(|| left_on_purpose(after, chain));
+                    let left = left.get_or_insert_with(|| left_on_purpose(before, after, chain));
                     left.contains(&Place::Request(cluster.clone(), h16.clone()))
                 };
                 ("a request", gone && (dropped || removed()))
@@ -61,9 +62,21 @@ pub fn check(before: &Tree, base: &str, after: &Tree, chain: &Chain) -> Vec<Find
     findings
 }
 
-/// Requests that some record of the tree removes, void or not: whether it may is judged with the record.
-fn left_on_purpose(after: &Tree, chain: &Chain) -> BTreeSet<Place> {
+/// Requests that some record of the tree removes, void or not: whether it may is judged with the record; and those that
+/// are signed with a key that a record of the tree revokes. Those can't be granted any more, and would make the tree
+/// invalid where they lie (`key-revoked`), so that whoever has a stolen key could keep it from being revoked.
+fn left_on_purpose(before: &Tree, after: &Tree, chain: &Chain) -> BTreeSet<Place> {
     let (log, _) = log::load(after, chain);
-    let removed = log.records.into_iter().flat_map(|logged| logged.record.removed);
-    removed.filter(|place| matches!(place, Place::Request(..))).collect()
+    let records = || log.records.iter().map(|logged| &logged.record);
+    let removed = records().flat_map(|record| record.removed.iter().cloned());
+    let mut left: BTreeSet<Place> = removed.filter(|place| matches!(place, Place::Request(..))).collect();
+    for (path, _) in before.in_clusters(&["requests"]) {
+        let Ok(Place::RequestSignature(cluster, h16, person)) = Place::parse(path) else { continue };
+        let signature = before.bytes(path).and_then(|bytes| Signature::parse(bytes, Kind::Request).ok());
+        let mut revoked = records().flat_map(|record| &record.revoke_key).filter(|entry| entry.person == person);
+        if signature.is_some_and(|signature| revoked.any(|entry| entry.key == *signature.issuer())) {
+            left.insert(Place::Request(cluster, h16));
+        }
+    }
+    left
 }

@@ -39,11 +39,13 @@ pub fn rbac(
 ) -> Result<Rbac, Failure> {
     let config = super::super::cert::config(repository, cluster)?;
     let groups: Vec<String> = repository.cluster(cluster)?.groups.values().flatten().cloned().collect();
-    if let Some(unknown) = roles.keys().find(|role| !groups.iter().any(|group| split_group(group).0 == **role)) {
+    let former = former(repository, cluster, &groups);
+    let known = |role: &str| groups.iter().chain(&former).any(|group| split_group(group).0 == role);
+    if let Some(unknown) = roles.keys().find(|role| !known(role)) {
         let what = format!("nobody may ask for the group {unknown} on {cluster}; it is named without its generation");
         return Err(Failure::usage(what).help(Remedy::PersonList));
     }
-    let made = manifests(&config.kubernetes, &groups, roles)?;
+    let made = manifests(&config.kubernetes, (&groups, &former), roles)?;
     for own in made.iter().filter(|manifest| manifest.own_role) {
         session.notes.push(format!(
             "group {} is bound to ClusterRole {}, which gives nothing until you write it; or choose one: --role {}=ROLE",
@@ -58,4 +60,20 @@ pub fn rbac(
         namespace: one.namespace,
     });
     Ok(Rbac { cluster: cluster.clone(), manifests: manifests.collect() })
+}
+
+/// Groups that people could ask for under an epoch that counted, and nobody can now in any generation.
+fn former(repository: &Repository, cluster: &ClusterName, groups: &[String]) -> Vec<String> {
+    let chain = &repository.verified.chain;
+    let latest = chain.latest().map_or(0, |latest| latest.epoch.number);
+    let epochs = chain.all().iter().filter(|epoch| epoch.epoch.number <= latest);
+    let mut former: Vec<String> = epochs
+        .filter_map(|epoch| epoch.epoch.clusters.get(cluster))
+        .flat_map(|cluster| cluster.groups.values().flatten())
+        .filter(|group| !groups.iter().any(|now| split_group(now).0 == split_group(group).0))
+        .cloned()
+        .collect();
+    former.sort();
+    former.dedup();
+    former
 }
