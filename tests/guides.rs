@@ -250,6 +250,15 @@ fn the_page_on_access_runs() {
 }
 
 #[test]
+fn the_page_on_rotation_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, printed) = desk.follow("docs/ROTATION.md");
+    assert!(commands >= 10, "{commands}");
+    assert!(printed.contains("files of cp-1 are those of the phase"), "{printed}");
+    assert!(!desk.path("pki/clusters/prod/ca/kubernetes.g1.crt").exists());
+}
+
+#[test]
 fn the_page_for_3_am_runs() {
     let mut desk = Desk::with_a_cluster();
     desk.step("bob", "gpg --export bob@example.org > bob.pgp");
