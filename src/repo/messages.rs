@@ -5,7 +5,8 @@
 //! does follow `.git/info/grafts` and `.git/shallow` when it is asked for a commit's parents. So parents are read from the
 //! commit's own bytes, and an object that is not there is counted, never passed over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
 
 use git2::{ErrorCode, ObjectType, Oid};
 
@@ -18,6 +19,10 @@ use crate::model::{Digest, KeyId};
 /// Entries of trees that one commit may differ in before the rest of it is given up and counted as not seen: folders that
 /// contain one another make billions of paths out of a few objects.
 const MOST_ENTRIES: usize = 4_000_000;
+
+/// Trees that are kept at hand: a commit's are those of its parents, whose turn comes next, and a folder of ten thousand
+/// records takes milliseconds to read.
+const TREES: usize = 48;
 
 /// A message at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,8 @@ struct Search<'a> {
     readers: Readers<'a>,
     /// What was read of each blob: its hash and readers, if it is a message.
     blobs: HashMap<Oid, Option<(Digest, Vec<KeyId>)>>,
+    /// The trees that were read last, the newest at the end.
+    trees: VecDeque<Rc<git2::Tree<'a>>>,
     /// Objects of the commit at hand that could not be looked at.
     unseen: usize,
     /// Entries that the commit at hand may still have.
@@ -74,7 +81,7 @@ impl History {
         let failed = || self.git("walk history");
         let repo = self.repo();
         let odb = repo.odb().map_err(failed())?;
-        let mut search = Search { repo, readers, blobs: HashMap::new(), unseen: 0, left: 0 };
+        let mut search = Search { repo, readers, blobs: HashMap::new(), trees: VecDeque::new(), unseen: 0, left: 0 };
         let (mut searched, mut found) = (Searched::default(), Found::new());
         let mut waiting = self.tips(&mut search, &mut found)?;
         searched.unseen += search.unseen;
@@ -147,7 +154,29 @@ impl History {
     }
 }
 
-impl Search<'_> {
+/// A tree that is looked up in its own order, so that comparing two of them takes time in their length.
+struct Cursor<'a> {
+    tree: Rc<git2::Tree<'a>>,
+    at: usize,
+}
+
+impl Cursor<'_> {
+    /// The entry of this name. Names come in the order of trees, or it takes longer.
+    fn find(&mut self, name: &[u8]) -> Option<(Oid, Option<ObjectType>)> {
+        let is_here = |tree: &git2::Tree<'_>, at| tree.get(at).is_some_and(|entry| entry.name_bytes() == name);
+        if !is_here(&self.tree, self.at) {
+            self.tree.get_name_bytes(name)?;
+            let rest = self.at..self.tree.len();
+            self.at = rest.into_iter().find(|at| is_here(&self.tree, *at)).unwrap_or(self.at);
+        }
+        let entry = self.tree.get(self.at).filter(|entry| entry.name_bytes() == name);
+        let entry = entry.or_else(|| self.tree.get_name_bytes(name))?;
+        self.at += 1;
+        Some((entry.id(), entry.kind()))
+    }
+}
+
+impl<'a> Search<'a> {
     /// What came with a commit: what lies in its tree, and in no parent's at the same path.
     fn commit(&mut self, id: Oid) -> Result<Known, git2::Error> {
         let Some(commit) = self.there(self.repo.find_commit(id))? else {
@@ -190,30 +219,27 @@ impl Search<'_> {
         came: &mut Vec<Came>,
     ) -> Result<(), git2::Error> {
         let Some(id) = tree.filter(|tree| !before.contains(tree)) else { return Ok(()) };
-        let Some(tree) = self.there(self.repo.find_tree(id))? else { return Ok(()) };
+        let Some(tree) = self.find_tree(id)? else { return Ok(()) };
         let mut others = Vec::new();
         for before in before {
-            others.extend(self.there(self.repo.find_tree(*before))?);
+            others.extend(self.find_tree(*before)?.map(|tree| Cursor { tree, at: 0 }));
         }
-        for entry in &tree {
+        for entry in tree.iter() {
             if self.left == 0 || depth > DEEPEST * 4 {
                 self.unseen += 1;
                 return Ok(());
             }
             self.left -= 1;
-            let was: Vec<_> = others.iter().filter_map(|other| other.get_name_bytes(entry.name_bytes())).collect();
-            if was.iter().any(|was| was.id() == entry.id()) {
+            let was: Vec<_> = others.iter_mut().filter_map(|other| other.find(entry.name_bytes())).collect();
+            if was.iter().any(|(was, _)| *was == entry.id()) {
                 continue;
             }
             let name = name_of(&entry);
             let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
             match entry.kind() {
                 Some(ObjectType::Tree) => {
-                    let was: Vec<Oid> = was
-                        .iter()
-                        .filter(|was| was.kind() == Some(ObjectType::Tree))
-                        .map(git2::TreeEntry::id)
-                        .collect();
+                    let folders = was.iter().filter(|(_, kind)| *kind == Some(ObjectType::Tree));
+                    let was: Vec<Oid> = folders.map(|(id, _)| *id).collect();
                     self.tree(Some(entry.id()), &was, &path, depth + 1, came)?;
                 }
                 Some(ObjectType::Blob) => self.blob(entry.id(), &path, came)?,
@@ -221,6 +247,19 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+
+    fn find_tree(&mut self, id: Oid) -> Result<Option<Rc<git2::Tree<'a>>>, git2::Error> {
+        if let Some(tree) = self.trees.iter().rev().find(|tree| tree.id() == id) {
+            return Ok(Some(Rc::clone(tree)));
+        }
+        let Some(tree) = self.there(self.repo.find_tree(id))? else { return Ok(None) };
+        if self.trees.len() == TREES {
+            self.trees.pop_front();
+        }
+        let tree = Rc::new(tree);
+        self.trees.push_back(Rc::clone(&tree));
+        Ok(Some(tree))
     }
 
     fn blob(&mut self, id: Oid, path: &str, came: &mut Vec<Came>) -> Result<(), git2::Error> {
