@@ -14,12 +14,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const PEOPLE: [&str; 2] = ["alice", "bob"];
+const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// Kinds of blocks that are read by people alone.
 const SHOWN: [&str; 2] = ["text", "yaml"];
 
-/// Two people, each with a home, a GnuPG home, a state folder and a working directory.
+/// A few people, each with a home, a GnuPG home, a state folder and a working directory.
 struct Desk {
     dir: tempfile::TempDir,
     /// Where each person's shell is.
@@ -45,8 +45,13 @@ impl Desk {
     }
 
     fn new() -> Self {
+        Self::of(&["alice", "bob"])
+    }
+
+    /// These have keys.
+    fn of(people: &[&'static str]) -> Self {
         let mut desk = Self::without_keys();
-        for who in PEOPLE {
+        for who in people.iter().copied() {
             let uid = format!("{who}@example.org");
             desk.step(who, &format!("gpg -q --quick-generate-key {uid} ed25519 default never"));
             let print = format!("$(gpg --with-colons --list-keys {uid} | awk -F: '$1==\"fpr\"{{print $10; exit}}')");
@@ -65,6 +70,44 @@ impl Desk {
         desk.step("alice", &format!("{new} {nodes} --yes"));
         desk.step("alice", "kluis cert issue scheduler -c prod --node cp-1");
         desk
+    }
+
+    /// The cluster of alice's; these are let in beside her, each with these options of `person add`, and sign; `threshold`
+    /// people have to sign the next epoch. Everybody has a clone.
+    fn with_a_team(people: &[(&'static str, &str)], threshold: u32) -> Self {
+        let everybody: Vec<&'static str> = ["alice"].into_iter().chain(people.iter().map(|(who, _)| *who)).collect();
+        let mut desk = Self::of(&everybody);
+        desk.step("alice", "git init -q --bare pki.git && git clone -q pki.git pki 2>&1 && cd pki");
+        desk.step("alice", "gpg --export alice@example.org | kluis init --as alice --pgp -");
+        let nodes = "--node cp-1=10.0.0.11:control-plane,etcd --node w-1=10.0.0.21:worker";
+        let new = "kluis cluster new prod --endpoint https://api.prod.example.org:6443 --kubernetes 1.36";
+        desk.step("alice", &format!("{new} {nodes} --yes"));
+        for (who, options) in people {
+            desk.step(who, &format!("gpg --export {who}@example.org > {who}.pgp"));
+            desk.step("alice", &format!("kluis person add {who} --pgp ../{who}.pgp {options}"));
+        }
+        if threshold > 1 {
+            desk.step("alice", &format!("kluis trust set threshold.trust {threshold}"));
+        }
+        desk.step("alice", "git push -q && kluis trust pin > ../pin");
+        for (who, _) in people {
+            let pin = "kluis trust pin \"$(cat ../pin)\" && kluis trust sign --yes && git push -q";
+            desk.step(who, &format!("git clone -q pki.git {who} && cd {who} && {pin}"));
+        }
+        desk.step("alice", "git pull -q && kluis reseal && git push -q");
+        for (who, _) in people {
+            desk.step(who, "git pull -q");
+        }
+        desk
+    }
+
+    /// Somebody's keys are gone, and so is what their machine knew.
+    fn loses_everything(&mut self, who: &'static str) {
+        self.step(
+            who,
+            "gpgconf --kill all && cd \"$GNUPGHOME\" && rm -rf private-keys-v1.d pubring.kbx* trustdb.gpg && cd -",
+        );
+        fs::remove_dir_all(self.path(&format!("s-{who}"))).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -107,9 +150,22 @@ impl Desk {
     /// Runs every command of a page; returns how many there were, and what they printed.
     #[track_caller]
     fn follow(&mut self, page: &str) -> (usize, String) {
+        self.take(page, &steps(&read(page)))
+    }
+
+    /// Runs every command under one heading of a page.
+    #[track_caller]
+    fn follow_part(&mut self, page: &str, heading: &str) -> String {
+        let text = read(page);
+        let part = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{page}: {heading}")).1;
+        let part = part.split_once("\n## ").map_or(part, |(part, _)| part);
+        self.take(page, &steps(part)).1
+    }
+
+    #[track_caller]
+    fn take(&mut self, page: &str, steps: &[Step]) -> (usize, String) {
         let mut all = String::new();
-        let steps = steps(&read(page));
-        for step in &steps {
+        for step in steps {
             let printed = self.step(step.who, &step.line);
             for line in &step.output {
                 let there = printed.lines().any(|printed| fits(printed.trim_end(), line.trim_end()));
@@ -294,6 +350,97 @@ fn everything_is_recovered_without_kluis() {
     // By hand as kluis does it, to the byte. The first has no RBAC manifests and no super-admin.conf.
     desk.step("alice", "diff -r --exclude=rbac --exclude=super-admin.conf ../cp-1 ../by-hand");
     desk.step("alice", "kluis verify");
+}
+
+const LOST: &str = "docs/LOST-KEYS.md";
+const ROOT: &str = "--role root --keyholder prod --issuer prod";
+
+#[test]
+fn one_of_several_keys_is_lost_and_its_owner_comes_back() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("carol", ROOT)], 2);
+    desk.loses_everything("bob");
+    desk.follow_part(LOST, "One of several keys is lost");
+    desk.step("bob", "git pull -q && kluis open ca.kubernetes -c prod --yes | openssl pkey -noout");
+}
+
+#[test]
+fn a_laptop_is_stolen_and_what_was_on_it_is_owed() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("carol", ROOT)], 2);
+    // The thief has all of it; bob has nothing.
+    desk.step("bob", "cp -a \"$GNUPGHOME\" ../thief");
+    desk.loses_everything("bob");
+    let printed = desk.follow_part(LOST, "A laptop is stolen");
+    assert!(printed.contains("bob could open 7 secrets: 7 live, 0 out of use."), "{printed}");
+    let opened =
+        desk.step("alice", "gpg --homedir ../thief -q -d clusters/prod/sealed/ca.kubernetes.g1.asc 2>&1 || echo no");
+    assert!(opened.ends_with("no\n"), "{opened}");
+    let _ = Command::new("gpgconf").env("GNUPGHOME", desk.path("thief")).args(["--kill", "all"]).status();
+    desk.step("alice", "test $(kluis verify -o json | grep -c exposure-open) -ge 7");
+}
+
+#[test]
+fn a_recovery_person_signs_where_too_few_are_left() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("carol", "--role recovery")], 2);
+    desk.loses_everything("bob");
+    fs::remove_dir_all(desk.path("s-carol")).unwrap();
+    desk.step("dave", "gpg -q --quick-generate-key dave@example.org ed25519 default never");
+    let print = "$(gpg --with-colons --list-keys dave@example.org | awk -F: '$1==\"fpr\"{print $10; exit}')";
+    desk.step("dave", &format!("gpg -q --quick-add-key {print} cv25519 encr never"));
+    desk.follow_part(LOST, "Too few are left, and one is a recovery person");
+    desk.step("dave", "git pull -q && kluis open ca.kubernetes -c prod --yes | openssl pkey -noout");
+}
+
+#[test]
+fn where_too_few_are_left_another_repository_is_founded() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("carol", "--role member")], 2);
+    desk.loses_everything("bob");
+    let (stuck, before) = (desk.path("pki"), desk.step("alice", "ls trust/epoch"));
+    desk.follow_part(LOST, "Too few are left");
+    let after = desk.step("alice", &format!("ls {}/trust/epoch", stuck.display()));
+    assert_eq!(before, after, "no epoch more");
+    // The old line is no pin of the new repository.
+    let output = desk.output(
+        "carol",
+        "git -C ../carol pull -q && kluis -C ../carol-2 verify --pin \"$(kluis -C ../carol trust pin)\"",
+    );
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+#[test]
+fn where_no_keyholder_is_left_the_cluster_gets_new_authorities() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("carol", "--role root")], 2);
+    let only_bob = "kluis person update alice --no-keyholder prod && git push -q";
+    desk.step("alice", only_bob);
+    desk.step("carol", "git pull -q && kluis trust sign --yes && git push -q");
+    desk.step("bob", "git pull -q && kluis reseal && git push -q");
+    desk.loses_everything("bob");
+    desk.step("alice", "git pull -q");
+    assert!(!desk.output("alice", "kluis open ca.kubernetes -c prod --yes").status.success());
+    desk.follow_part(LOST, "No keyholder is left");
+}
+
+#[test]
+fn a_wrong_epoch_is_undone_by_another_one() {
+    let mut desk = Desk::with_a_team(&[("bob", ROOT), ("dave", ROOT)], 2);
+    let printed = desk.follow_part(LOST, "A wrong epoch was signed");
+    assert!(printed.contains("dave is gone since epoch 4 (compromised)"), "{printed}");
+    desk.step("bob", "git pull -q");
+    desk.step("dave", "git pull -q");
+    let output = desk.output("dave", "kluis cert issue -c prod --node w-1");
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+}
+
+#[test]
+fn every_case_on_the_page_about_lost_keys_is_staged() {
+    let text = read(LOST);
+    let cases: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let source = fs::read_to_string(root().join("tests/guides.rs")).unwrap();
+    for case in &cases {
+        assert!(source.contains(&format!("follow_part(LOST, \"{case}\")")), "{case}");
+    }
+    assert_eq!(cases.len(), 6);
+    let before = text.split_once("\n## ").unwrap().0;
+    assert!(steps(before).is_empty(), "what stands before the cases is not run");
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn is_reading(words: &str) -> bool {
         "audit",
         "rotate status",
         "rotate check",
+        "exposure",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -185,7 +186,7 @@ fn unrecorded_event() -> String {
 fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
     others.push("credential");
-    others.extend(["review", "textconv", "person remove", "person revoke-key"]);
+    others.extend(["review", "textconv", "exposure", "person remove", "person revoke-key"]);
     others.extend(["rotate start", "rotate trust", "rotate promote", "rotate distrust", "rotate remove"]);
     others.extend(["rotate next", "rotate undo", "rotate status", "rotate check"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
@@ -225,8 +226,12 @@ fn reviewing_and_leaving_answer_as_they_did() {
     let secret = book.ground.repo().join("clusters/prod/sealed/sa.g1.asc");
     book.page("textconv", "bob", &format!("textconv {}", secret.display()));
     book.page("confirm", "bob", "doctor --confirm ");
+    book.page("exposure-keyholder", "bob", "exposure bob");
     book.page("person-revoke-key", "alice", "person revoke-key bob --reason laptop_stolen --yes");
     book.page("person-remove", "alice", "person remove bob --reason compromised --yes");
+    book.page("exposure-leaver", "alice", "exposure bob");
+    let markdown = book.ground.run("alice", "exposure bob -o markdown");
+    insta::assert_snapshot!("exposure-markdown", shown(&book.ground, &markdown));
     let removed = book.ground.run("bob", "review HEAD");
     insta::assert_snapshot!("review-removal", shown(&book.ground, &removed));
 }

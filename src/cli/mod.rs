@@ -69,6 +69,7 @@ commands! {
     Trust trust,
     Adopt adopt,
     Audit audit,
+    Exposure exposure,
     Cluster cluster,
     Cert cert,
     Request request,
@@ -115,6 +116,7 @@ impl Command {
                 | Self::Verify(_)
                 | Self::Review(_)
                 | Self::Audit(_)
+                | Self::Exposure(_)
                 | Self::Textconv(_)
                 | Self::Completions(_)
                 | Self::Man(_)

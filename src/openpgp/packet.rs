@@ -67,7 +67,8 @@ pub(super) fn split(bytes: &[u8]) -> Result<Vec<Packet<'_>>, HeaderFault> {
     Ok(packets)
 }
 
-fn next(bytes: &[u8], at: usize) -> Result<Packet<'_>, HeaderFault> {
+/// The packet that begins at `at`, which lies in `bytes`.
+pub(super) fn next(bytes: &[u8], at: usize) -> Result<Packet<'_>, HeaderFault> {
     let short = HeaderFault::Short(at);
     let first = bytes[at];
     if first & 0x80 == 0 {
@@ -159,7 +160,7 @@ fn begins_with_secret(bytes: &[u8]) -> bool {
 }
 
 /// The octets of the base64 that follows an armor's BEGIN line, as far as it can be read.
-fn lenient_base64(after_begin: &[u8]) -> Vec<u8> {
+pub(super) fn lenient_base64(after_begin: &[u8]) -> Vec<u8> {
     let mut digits = Vec::new();
     let mut in_body = false;
     for line in after_begin.split(|&c| c == b'\n').skip(1) {

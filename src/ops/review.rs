@@ -245,7 +245,8 @@ fn left_open(verified: &Verified, change: &TrustChange, session: &Session) -> Ve
     }
     let open = people.into_iter().map(|person| {
         let all = exposure::of(verified, person, session.now);
-        let live: Vec<String> = all.iter().filter(|one| one.live).map(|one| one.place.to_string()).collect();
+        let live = all.iter().filter(|one| one.standing.is_in_use());
+        let live: Vec<String> = live.map(|one| one.place.to_string()).collect();
         Open { person: person.clone(), rotated: all.len() - live.len(), live }
     });
     open.filter(|open| !open.live.is_empty() || open.rotated > 0).collect()

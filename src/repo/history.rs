@@ -123,7 +123,11 @@ impl History {
         &self.path
     }
 
-    fn git(&self, doing: &'static str) -> impl Fn(git2::Error) -> RepoError {
+    pub(super) fn repo(&self) -> &git2::Repository {
+        &self.repo
+    }
+
+    pub(super) fn git(&self, doing: &'static str) -> impl Fn(git2::Error) -> RepoError {
         RepoError::git(doing, self.repo.path())
     }
 
@@ -333,12 +337,11 @@ impl History {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<usize, RepoError> {
         let failed = || self.git("walk history");
-        let mut walk = self.repo.revwalk().map_err(failed())?;
-        walk.set_sorting(git2::Sort::TIME).map_err(failed())?;
+        let mut tips = Vec::new();
         let mut seen = HashSet::new();
         for reference in self.repo.references().map_err(failed())?.flatten() {
             if let Ok(commit) = reference.peel_to_commit() {
-                walk.push(commit.id()).map_err(failed())?;
+                tips.push(commit.id());
             } else if let Ok(tree) = reference.peel_to_tree() {
                 self.search(tree.id(), "", &tree.id().to_string(), wanted, &mut seen, look)?;
             } else if let Ok(blob) = reference.peel_to_blob() {
@@ -350,9 +353,9 @@ impl History {
             }
         }
         if let Ok(head) = self.repo.head().and_then(|head| head.peel_to_commit()) {
-            walk.push(head.id()).map_err(failed())?;
+            tips.push(head.id());
         }
-        let commits: Vec<Oid> = walk.flatten().collect();
+        let commits = self.commits(tips).map_err(failed())?;
         for (at, id) in commits.iter().enumerate() {
             progress(at, commits.len());
             let tree = self.repo.find_commit(*id).map_err(failed())?.tree_id();
@@ -360,6 +363,27 @@ impl History {
         }
         progress(commits.len(), commits.len());
         Ok(commits.len())
+    }
+
+    /// The commits that these reach, the newest first, as far as they are there. Their parents are those that they name
+    /// themselves, whatever grafts say.
+    fn commits(&self, mut waiting: Vec<Oid>) -> Result<Vec<Oid>, git2::Error> {
+        let (mut seen, mut commits) = (HashSet::new(), Vec::new());
+        while let Some(id) = waiting.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            match self.repo.find_commit(id) {
+                Ok(commit) => {
+                    waiting.extend(super::messages::parents(commit.raw_header_bytes()));
+                    commits.push((std::cmp::Reverse(commit.time().seconds()), id));
+                }
+                Err(error) if error.code() == git2::ErrorCode::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        commits.sort();
+        Ok(commits.into_iter().map(|(_, id)| id).collect())
     }
 
     fn search(
@@ -441,7 +465,7 @@ impl History {
     }
 }
 
-fn name_of(entry: &git2::TreeEntry<'_>) -> String {
+pub(super) fn name_of(entry: &git2::TreeEntry<'_>) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     crate::disk::folder::name_text(std::ffi::OsStr::from_bytes(entry.name_bytes()))
 }

@@ -107,7 +107,12 @@ impl<'a> Debts<'a> {
         }
     }
 
-    fn state(&self, cluster: &ClusterName, keyset: Keyset, generation: crate::model::Generation) -> Option<State> {
+    pub(super) fn state(
+        &self,
+        cluster: &ClusterName,
+        keyset: Keyset,
+        generation: crate::model::Generation,
+    ) -> Option<State> {
         let states = self.current.states.get(&(cluster.clone(), keyset))?.get(&generation)?;
         states.iter().next().copied()
     }
@@ -272,8 +277,14 @@ impl<'a> Debts<'a> {
     }
 
     fn is_waived(&self, cluster: &ClusterName, person: &PersonName, latest: &Epoch) -> bool {
+        self.waived_until(cluster, person, latest).is_some()
+    }
+
+    /// Until when the quorum decided to live with what `person` can open of a cluster; none if it did not, or no longer.
+    pub(super) fn waived_until(&self, cluster: &ClusterName, person: &PersonName, latest: &Epoch) -> Option<Time> {
         let what = format!("exposure:{person}");
-        latest.waived.iter().any(|waived| waived.cluster == *cluster && waived.what == what && waived.until > self.now)
+        let waived = latest.waived.iter().filter(|waived| waived.cluster == *cluster && waived.what == what);
+        waived.map(|waived| waived.until).filter(|until| *until > self.now).max()
     }
 }
 
@@ -350,7 +361,8 @@ fn exposure(place: &Place, person: &PersonName) -> Finding {
     let finding = Finding::new(Code::ExposureOpen, why).at(place.to_string()).of(person);
     match place {
         Place::Sealed(cluster, SealedName::Node(node)) => finding.fix(Remedy::CertIssue(cluster.clone(), node.clone())),
-        _ => finding,
+        // What replaces it depends on what else they know: the plan says.
+        _ => finding.fix(Remedy::Kluis(format!("exposure {person}"))),
     }
 }
 

@@ -11,8 +11,8 @@ use super::files;
 use super::log::{self, Log};
 use super::owed::Debts;
 use super::requests;
-use super::tree::Tree;
-use crate::model::{Finding, Level, Place, Time};
+use super::tree::{Entry, Tree};
+use crate::model::{Digest, Finding, Level, PersonName, Place, Time};
 
 /// A tree, and everything that verifying found out about it.
 pub struct Verified {
@@ -108,8 +108,42 @@ pub fn without_draft(tree: &Tree, chain: &Chain, now: Time) -> Verified {
             Ok(Place::Epoch(n) | Place::EpochSignature { number: n, .. }) => n != number,
             _ => true,
         });
+        certificates_without_draft(&mut tree, chain);
     }
     verify(tree, None, now, false)
+}
+
+/// Puts OpenPGP certificates where they lie without the draft: it has laid those of who leaves among the old ones, and
+/// brought those of who comes.
+fn certificates_without_draft(tree: &mut Tree, chain: &Chain) {
+    let Some(latest) = chain.latest() else { return };
+    let is_key = |path: &str| matches!(Place::parse(path), Ok(Place::PublicKey(_) | Place::OldPublicKey(_)));
+    let is_pinned = |digest: &Digest| chain.certificate(digest).is_some();
+    let mut moved: BTreeMap<Digest, Entry> = BTreeMap::new();
+    tree.entries.retain(|path, entry| match entry {
+        Entry::File { bytes, .. } if is_key(path) => {
+            // What no epoch pins stays where it is, to be found fault with.
+            let digest = Digest::of(bytes);
+            let pinned = is_pinned(&digest);
+            if pinned {
+                moved.insert(digest, entry.clone());
+            }
+            !pinned
+        }
+        _ => true,
+    });
+    let counted = chain.all().iter().filter(|epoch| epoch.epoch.number <= latest.epoch.number);
+    let today: BTreeMap<&PersonName, Digest> =
+        latest.epoch.persons.iter().map(|(name, person)| (name, person.cert_sha256)).collect();
+    for (name, digest) in &today {
+        tree.entries
+            .extend(moved.get(digest).map(|entry| (Place::PublicKey((*name).clone()).to_string(), entry.clone())));
+    }
+    for digest in counted.flat_map(|epoch| epoch.epoch.persons.values()).map(|person| person.cert_sha256) {
+        if let (false, Some(entry)) = (today.values().any(|one| *one == digest), moved.get(&digest)) {
+            tree.entries.insert(Place::OldPublicKey(digest.h16()).to_string(), entry.clone());
+        }
+    }
 }
 
 /// Verifies what `tree` will be once its draft has the signatures that it lacks; without a draft, as `verify`.
