@@ -286,7 +286,8 @@ fn rotating_answers_as_it_did() {
     book.page("rotate-check-differs", "bob", &format!("rotate check -c prod --node w-1 --files {}", node.display()));
     book.page("rotate-status-trusted", "bob", "rotate status");
     book.page("rotate-next-refused", "alice", "rotate next -c prod --yes");
-    book.page("rotate-next", "alice", "rotate next -c prod --confirm nodes-have-bundle --yes");
+    let next = "rotate next -c prod --confirm nodes-have-bundle --confirm clients-have-bundle --confirm verifiers-have-key --yes";
+    book.page("rotate-next", "alice", next);
     book.page("rotate-status-promoted", "bob", "rotate status");
     book.page("rotate-undo", "alice", "rotate undo etcd -c prod --yes");
     book.page("rotate-promote", "alice", "rotate promote etcd -c prod --yes");

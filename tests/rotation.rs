@@ -207,6 +207,33 @@ fn undo_goes_back_from_every_phase_before_distrust() {
     refused(&ground, "rotate undo kubernetes -c prod --yes", 3, "is steady");
 }
 
+/// The files that `rotate status` says to copy to cp-1.
+fn to_copy(ground: &Ground) -> Vec<String> {
+    let status = data(&ground.run("bob", "rotate status -c prod -o json").ends(0), "rotate status");
+    let files = status["clusters"][0]["nodes"][0]["copy"].as_array().cloned().unwrap_or_default();
+    files.iter().map(|file| file.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_undo_is_undone_on_nodes_too() {
+    let ground = with_cluster();
+    rotates(&ground, "start");
+    assert_eq!(to_copy(&ground), [""; 0], "nothing trusts it");
+    rotates(&ground, "trust");
+    let trust = to_copy(&ground);
+    rotates(&ground, "promote");
+    let leaves = to_copy(&ground);
+    rotates(&ground, "undo");
+    assert_eq!(to_copy(&ground), leaves, "nodes have leaves and a signing key of the one that issues no more");
+    // What lies under a key that will be unknown is unreadable: as before a distrust.
+    let gates = "--confirm secrets-rewritten --confirm nodes-have-leaves";
+    let undone = rotates(&ground, &format!("undo encryption {gates}"));
+    assert_eq!(undone["moves"][0]["gates"], serde_json::json!(["nodes-have-leaves", "secrets-rewritten"]));
+    rotates(&ground, "undo kubernetes etcd front-proxy service-account");
+    assert_eq!(phases(&ground), all("staged"));
+    assert_eq!(to_copy(&ground), trust, "and they trust it still");
+}
+
 #[track_caller]
 fn refused(ground: &Ground, words: &str, exit: u8, says: &str) {
     let before = ground.git("rev-parse HEAD");
@@ -230,11 +257,12 @@ fn no_step_is_skipped_and_next_passes_no_gate_that_nobody_confirmed() {
     refused(&ground, "rotate start talos -c prod", 2, "has no keyset talos");
     let started = rotates(&ground, "start kubernetes");
     assert_eq!(started["made"], serde_json::json!([]), "it is under way");
-    let stepped = rotates(&ground, "next --confirm nodes-have-bundle");
-    assert_eq!(stepped["moves"][0]["gates"], serde_json::json!(["nodes-have-bundle"]));
+    refused(&ground, "rotate next -c prod --yes --confirm nodes-have-bundle", 3, "clients-have-bundle");
+    let stepped = rotates(&ground, "next --confirm nodes-have-bundle --confirm clients-have-bundle");
+    assert_eq!(stepped["moves"][0]["gates"], serde_json::json!(["clients-have-bundle", "nodes-have-bundle"]));
     let verified = ground.verified();
     let recorded = verified.log.records.iter().flat_map(|logged| &logged.record.phase).flat_map(|one| &one.gates);
-    assert_eq!(recorded.collect::<Vec<_>>(), ["nodes-have-bundle"]);
+    assert_eq!(recorded.collect::<Vec<_>>(), ["clients-have-bundle", "nodes-have-bundle"]);
     ground.run("alice", "rotate status -c prod").ends(0).says("kubernetes       promoted");
     ground.run("alice", "rotate trust -c prod").ends(0).says("nothing stands where this step begins");
 }

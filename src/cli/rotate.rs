@@ -19,7 +19,7 @@ use crate::ops::{Failure, Gate, Session};
   kluis rotate start --all-clusters --because-of carol
   kluis rotate status -c prod
   kluis rotate trust -c prod
-  kluis rotate promote -c prod --confirm nodes-have-bundle --yes
+  kluis rotate promote -c prod --confirm nodes-have-bundle --confirm clients-have-bundle --yes
 
 start makes new generations, trust lets everything trust both, promote issues with the new one, distrust drops the
 former one, remove forgets it. Between two steps, export to every node what `kluis rotate status` names. KEYSET is one of
@@ -55,7 +55,7 @@ CAs and service-account keys take an epoch, which a quorum signs; all clusters a
     Trust(Step),
     /// Issue with the new generations from now on, and issue every leaf of the nodes anew
     #[command(after_help = "EXAMPLES
-  kluis rotate promote -c prod --confirm nodes-have-bundle
+  kluis rotate promote -c prod --confirm nodes-have-bundle --confirm clients-have-bundle
   kluis rotate promote etcd -c prod --yes
 
 One record: the phases, and every certificate of the CAs concerned. Opens each new CA key once.")]
@@ -75,7 +75,7 @@ unless you confirm that clients have moved. From here on there is no undo.")]
         keysets: Vec<Keyset>,
     },
     /// Take the next step of each keyset, past gates that are confirmed
-    #[command(after_help = "EXAMPLES\n  kluis rotate next -c prod --confirm nodes-have-bundle --yes")]
+    #[command(after_help = "EXAMPLES\n  kluis rotate next -c prod --confirm nodes-have-bundle --confirm clients-have-bundle --yes")]
     Next(Step),
     /// Go back to the phase before; from distrusted there is no way back
     #[command(after_help = "EXAMPLES\n  kluis rotate undo -c prod\n  kluis rotate undo etcd -c prod --yes")]
@@ -340,6 +340,10 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<(
     for steps in &cluster.nodes {
         writeln!(out, "  {}", steps.node)?;
         write_list(out, "copy", &steps.copy)?;
+        if !steps.copy_ca_keys.is_empty() {
+            let files = steps.copy_ca_keys.join(", ");
+            write_wrapped(out, "    ", &format!("and if CA keys are there: {files} of an export with --with-ca-keys"))?;
+        }
         let restart: Vec<&str> = steps.restart.clone();
         if restart.is_empty() {
             writeln!(out, "    restart  nothing")?;

@@ -17,10 +17,13 @@ const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy"
 pub struct Etcd {
     scratch: PathBuf,
     members: Vec<Member>,
+    /// Every member with where its peers reach it, as each of them is told.
+    everyone: String,
 }
 
 /// One member: its export, where it listens, and the process.
 pub struct Member {
+    name: &'static str,
     pub export: Export,
     pub client: String,
     pub peer: String,
@@ -36,29 +39,46 @@ impl Member {
 impl Etcd {
     /// Starts the first `count` control-plane nodes' members, and waits until all are healthy.
     pub fn start(scratch: &Path, exports: &Exports, count: usize) -> Etcd {
-        let nodes = &CONTROL_PLANES[..count];
-        let addresses: Vec<(String, String)> = nodes
-            .iter()
-            .map(|(_, address, _)| (format!("{address}:{}", free_port()), format!("{address}:{}", free_port())))
-            .collect();
-        let everyone: Vec<String> =
-            nodes.iter().zip(&addresses).map(|((name, ..), (_, peer))| format!("{name}=https://{peer}")).collect();
+        Etcd::start_on(scratch, CONTROL_PLANES[..count].iter().map(|(name, ..)| exports.node(name)).collect())
+    }
+
+    /// Starts a member on each of these directories, which are those of the first control-plane nodes in their order.
+    pub fn start_on(scratch: &Path, exports: Vec<Export>) -> Etcd {
+        let mut everyone = Vec::new();
+        let mut listen = Vec::new();
+        for (name, address, _) in &CONTROL_PLANES[..exports.len()] {
+            let (client, peer) = (format!("{address}:{}", free_port()), format!("{address}:{}", free_port()));
+            everyone.push(format!("{name}=https://{peer}"));
+            listen.push((*name, client, peer));
+        }
         let everyone = everyone.join(",");
-        let members = nodes.iter().zip(addresses).map(|((name, ..), (client, peer))| {
-            let export = exports.node(name);
+        let members = exports.into_iter().zip(listen).map(|(export, (name, client, peer))| {
             let process =
                 member(scratch, &export, name, &client, &peer, &everyone).starts(&format!("etcd-{name}"), scratch);
-            Member { export, client, peer, process }
+            Member { name, export, client, peer, process }
         });
-        let mut etcd = Etcd { members: members.collect(), scratch: scratch.to_path_buf() };
-        for index in 0..count {
-            wait_until("a healthy etcd member", || {
-                etcd.members[index].process.must_be_alive();
-                let health = etcd.as_health_check(index).args(["endpoint", "health"]).ends();
-                if health.output.status.success() { Ok(()) } else { Err(health.to_string()) }
-            });
-        }
+        let mut etcd = Etcd { members: members.collect(), scratch: scratch.to_path_buf(), everyone };
+        (0..etcd.members.len()).for_each(|index| etcd.wait_for_health(index));
         etcd
+    }
+
+    /// Ends a member as a service manager does, starts it again on the files that lie in its directory now, and waits until
+    /// it is healthy: it serves, and there is a quorum.
+    pub fn restart(&mut self, index: usize, log: &str) {
+        let member = &mut self.members[index];
+        member.process.stop();
+        let run =
+            self::member(&self.scratch, &member.export, member.name, &member.client, &member.peer, &self.everyone);
+        member.process = run.starts(log, &self.scratch);
+        self.wait_for_health(index);
+    }
+
+    fn wait_for_health(&mut self, index: usize) {
+        wait_until("a healthy etcd member", || {
+            self.members[index].process.must_be_alive();
+            let health = self.as_health_check(index).args(["endpoint", "health"]).ends();
+            if health.output.status.success() { Ok(()) } else { Err(health.to_string()) }
+        });
     }
 
     pub fn members(&self) -> &[Member] {
@@ -127,7 +147,8 @@ impl ControlPlane {
         let export = exports.node("cp-1");
         let etcd = Etcd::start(scratch.path(), &exports, members);
         let audit = scratch.path().join("audit.log");
-        let api_server = api_server(&scratch, &export, &etcd, port, &audit).starts("kube-apiserver", scratch.path());
+        let api_server = api_server(scratch.path(), &export, &etcd, ("127.0.0.1", port), &audit)
+            .starts("kube-apiserver", scratch.path());
         let mut plane = ControlPlane { api_server, etcd, exports, export, port, audit, scratch };
         let super_admin = plane.export.file("super-admin.conf");
         wait_until("an API server that is ready", || {
@@ -227,9 +248,11 @@ fn get_without_certificate(home: &Path, port: u16, path: &str, trust: &[PathBuf]
     if ended.stdout().is_empty() { ended.to_string() } else { ended.stdout() }
 }
 
-fn api_server(scratch: &Scratch, export: &Export, etcd: &Etcd, port: u16, audit: &Path) -> Run {
+/// The API server of one node's directory, listening at an address of loopback.
+pub fn api_server(scratch: &Path, export: &Export, etcd: &Etcd, (address, port): (&str, u16), audit: &Path) -> Run {
     let servers: Vec<String> = etcd.members().iter().map(|member| format!("https://{}", member.client)).collect();
-    Run::new(&programs::kubernetes("kube-apiserver"), scratch.path())
+    Run::new(&programs::kubernetes("kube-apiserver"), scratch)
+        .flag("bind-address", address)
         .flag("secure-port", port.to_string())
         .flag("etcd-servers", servers.join(","))
         .flag("client-ca-file", export.pki("ca.crt"))
@@ -247,11 +270,10 @@ fn api_server(scratch: &Scratch, export: &Export, etcd: &Etcd, port: u16, audit:
         .flag("service-account-key-file", export.pki("sa.pub"))
         .flag("service-account-signing-key-file", export.pki("sa.key"))
         .flag("encryption-provider-config", export.pki("encryption-config.yaml"))
-        .flag("cert-dir", scratch.path().join("api-server"))
-        .flag("audit-policy-file", scratch.write("audit-policy.json", AUDIT_POLICY))
+        .flag("cert-dir", scratch.join(format!("api-server-{address}")))
+        .flag("audit-policy-file", audit_policy(scratch))
         .flag("audit-log-path", audit)
         .args([
-            "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             "--endpoint-reconciler-type=none", // a loopback address may not be an endpoint
             "--service-cluster-ip-range=10.96.0.0/12",
@@ -266,52 +288,66 @@ fn api_server(scratch: &Scratch, export: &Export, etcd: &Etcd, port: u16, audit:
         ])
 }
 
+fn audit_policy(scratch: &Path) -> PathBuf {
+    let path = scratch.join("audit-policy.json");
+    std::fs::write(&path, AUDIT_POLICY).expect("a writable scratch directory");
+    path
+}
+
 /// A controller-manager or scheduler.
 pub struct Component {
     process: Running,
     port: u16,
+    scratch: PathBuf,
 }
 
 impl Component {
     /// Starts the export's controller-manager; with the CA's key where the export has one, as kubeadm runs it.
     pub fn controller_manager(plane: &ControlPlane, export: &Export) -> Component {
+        let kubeconfig = plane.on_loopback(export, "controller-manager.conf");
+        Component::controller_manager_on(plane.scratch().path(), export, &kubeconfig, "kube-controller-manager")
+    }
+
+    /// Starts the export's controller-manager on a kubeconfig that names an API server on loopback.
+    pub fn controller_manager_on(scratch: &Path, export: &Export, kubeconfig: &Path, log: &str) -> Component {
         let (certificate, key) = match export.pki("ca.key") {
             key if key.exists() => (export.pki("ca-signing.crt"), key),
             _ => (PathBuf::new(), PathBuf::new()),
         };
-        Component::start(
-            plane,
-            "kube-controller-manager",
-            &plane.on_loopback(export, "controller-manager.conf"),
-            |run| {
-                run.flag("client-ca-file", export.pki("ca.crt"))
-                    .flag("root-ca-file", export.pki("ca.crt"))
-                    .flag("service-account-private-key-file", export.pki("sa.key"))
-                    .flag("requestheader-client-ca-file", export.pki("front-proxy-ca.crt"))
-                    .flag("cluster-signing-cert-file", certificate)
-                    .flag("cluster-signing-key-file", key)
-                    .args(["--use-service-account-credentials=true"])
-            },
-        )
+        Component::start(scratch, "kube-controller-manager", kubeconfig, log, |run| {
+            run.flag("client-ca-file", export.pki("ca.crt"))
+                .flag("root-ca-file", export.pki("ca.crt"))
+                .flag("service-account-private-key-file", export.pki("sa.key"))
+                .flag("requestheader-client-ca-file", export.pki("front-proxy-ca.crt"))
+                .flag("cluster-signing-cert-file", certificate)
+                .flag("cluster-signing-key-file", key)
+                .args(["--use-service-account-credentials=true"])
+        })
     }
 
     /// Starts the export's scheduler.
     pub fn scheduler(plane: &ControlPlane, export: &Export) -> Component {
-        Component::start(plane, "kube-scheduler", &plane.on_loopback(export, "scheduler.conf"), |run| run)
+        let kubeconfig = plane.on_loopback(export, "scheduler.conf");
+        Component::scheduler_on(plane.scratch().path(), &kubeconfig, "kube-scheduler")
     }
 
-    fn start(plane: &ControlPlane, program: &str, kubeconfig: &Path, more: impl FnOnce(Run) -> Run) -> Component {
+    /// Starts a scheduler on a kubeconfig that names an API server on loopback.
+    pub fn scheduler_on(scratch: &Path, kubeconfig: &Path, log: &str) -> Component {
+        Component::start(scratch, "kube-scheduler", kubeconfig, log, |run| run)
+    }
+
+    fn start(scratch: &Path, program: &str, kubeconfig: &Path, log: &str, more: impl FnOnce(Run) -> Run) -> Component {
         let port = free_port();
-        let run = Run::new(&programs::kubernetes(program), plane.scratch().path())
+        let run = Run::new(&programs::kubernetes(program), scratch)
             .flag("kubeconfig", kubeconfig)
             .flag("authentication-kubeconfig", kubeconfig)
             .flag("authorization-kubeconfig", kubeconfig)
             .flag("secure-port", port.to_string())
-            .flag("cert-dir", plane.scratch().path().join(program))
+            .flag("cert-dir", scratch.join(program))
             .args(["--bind-address=127.0.0.1", "--leader-elect=false"]);
-        let process = more(run).starts(program, plane.scratch().path());
-        let mut component = Component { process, port };
-        wait_until(&format!("a healthy {program}"), || component.health(plane));
+        let process = more(run).starts(log, scratch);
+        let mut component = Component { process, port, scratch: scratch.to_path_buf() };
+        wait_until(&format!("a healthy {program}"), || component.health());
         component
     }
 
@@ -319,11 +355,15 @@ impl Component {
         self.process.log()
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Asks `/healthz`; the answer's refusal as text.
-    pub fn health(&mut self, plane: &ControlPlane) -> Result<(), String> {
+    pub fn health(&mut self) -> Result<(), String> {
         self.process.must_be_alive();
         // It serves with a certificate that it made itself: only its answer counts here.
-        let answer = get_without_certificate(plane.scratch().path(), self.port, "/healthz", &[]);
+        let answer = get_without_certificate(&self.scratch, self.port, "/healthz", &[]);
         if answer.contains("200 OK") && answer.ends_with("ok") { Ok(()) } else { Err(answer) }
     }
 }

@@ -43,7 +43,7 @@ fn controller_manager_and_scheduler_work_on_their_kubeconfigs_and_stay_healthy()
 
     plane.must_be_alive();
     for component in [&mut manager, &mut scheduler] {
-        component.health(&plane).expect("a component stays healthy");
+        component.health().expect("a component stays healthy");
     }
     for user in ["system:kube-controller-manager", "system:kube-scheduler"] {
         let requests = plane.audit_events(|event| event["user"]["username"] == json!(user));

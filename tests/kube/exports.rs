@@ -58,6 +58,11 @@ impl Exports {
         self.export(node, &format!("{node}-with-ca-keys"), &["--with-ca-keys"])
     }
 
+    /// The node's export as it is now, in a directory of its own name.
+    pub fn node_now(&self, node: &str, directory: &str) -> Export {
+        self.export(node, directory, &[])
+    }
+
     fn export(&self, node: &str, directory: &str, more: &[&str]) -> Export {
         let out = self.scratch.join("exports").join(directory);
         if !out.exists() {
@@ -80,8 +85,9 @@ impl Exports {
         self.run(Path::new(env!("CARGO_BIN_EXE_kluis"))).env("XDG_STATE_HOME", self.scratch.join("state"))
     }
 
-    fn kluis<'a>(&self, args: impl IntoIterator<Item = &'a str>) {
-        self.kluis_run().args(["--identity", "../alice.secret.asc"]).args(args).succeeds();
+    /// Runs kluis as the founder, which must succeed; returns what it printed.
+    pub fn kluis<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> String {
+        self.kluis_run().args(["--identity", "../alice.secret.asc"]).args(args).succeeds()
     }
 
     fn git(&self, args: &[&str]) {

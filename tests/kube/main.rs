@@ -15,13 +15,16 @@ mod at_rest;
 mod control_plane;
 mod controllers;
 mod exports;
+mod fleet;
 mod identities;
 mod kubeadm;
 mod kubectl;
 mod kubelet;
+mod load;
 mod members;
 mod people;
 mod process;
 #[path = "../programs/mod.rs"]
 mod programs;
+mod rotation;
 mod strangers;

@@ -61,7 +61,7 @@ fn etcd_refuses_clients_and_peers_of_any_authority_but_its_own() {
 
 /// Whether the server at `address` finishes a handshake with this certificate. TLS 1.2, where the server's refusal is part
 /// of the handshake; in 1.3 it would come after it.
-fn shakes_hands(scratch: &Scratch, address: &str, trust: &Export, pair: Option<&Path>) -> bool {
+pub fn shakes_hands(scratch: &Scratch, address: &str, trust: &Export, pair: Option<&Path>) -> bool {
     let mut run = Run::new(&programs::system("openssl"), scratch.path())
         .args(["s_client", "-tls1_2", "-verify_return_error", "-connect", address, "-CAfile"])
         .args([trust.pki("etcd/ca.crt")]);

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::programs;
@@ -171,6 +172,20 @@ impl Running {
     pub fn must_be_alive(&mut self) {
         let status = self.child.try_wait().expect("a child can be asked");
         assert!(status.is_none(), "{} ended by itself ({status:?}):\n{}", self.name, self.log_end());
+    }
+
+    /// Asks the program to end, as a service manager does, and ends it when it takes long: an API server waits up to a
+    /// minute for those who watch.
+    pub fn stop(&mut self) {
+        // One that has ended by itself is what is wanted as well.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut left = || self.child.try_wait().expect("a child can be asked").is_none();
+        wait_until("the end of a program", || {
+            if left() && Instant::now() < deadline { Err(String::new()) } else { Ok(()) }
+        });
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     pub fn log(&self) -> String {

@@ -64,6 +64,9 @@ pub struct Position {
     pub states: BTreeMap<Generation, State>,
     /// The newest generation that there ever was.
     pub newest: Generation,
+    /// Whether a generation that is trusted now has issued, or one that is staged was trusted: an `undo` came in between,
+    /// and nodes may still have what it took back.
+    pub went_back: bool,
 }
 
 impl Position {
@@ -87,7 +90,17 @@ impl Position {
         single.retain(|generation, state| {
             *state != State::Distrusted || is_there(repository, cluster, keyset, *generation)
         });
-        Ok(Self { issuing, states: single, newest })
+        let went_back = single.iter().any(|(generation, state)| {
+            let before = match state {
+                State::Trusted => State::Issuing,
+                State::Staged => State::Trusted,
+                _ => return false,
+            };
+            let said = repository.verified.log.counted().flat_map(|(_, logged)| &logged.record.phase);
+            said.filter(|one| one.cluster == *cluster && one.keyset == keyset && one.generation == *generation)
+                .any(|one| one.state == before)
+        });
+        Ok(Self { issuing, states: single, newest, went_back })
     }
 
     /// The generations in a state, by number.

@@ -64,17 +64,19 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
         return Ok(rotation);
     }
     let mut phases: Vec<(Keyset, Phase)> = Vec::new();
+    let mut on_nodes: Vec<(Keyset, Phase)> = Vec::new();
     for keyset in keysets(repository, name) {
         let position = Position::of(repository, name, keyset)?;
         let phase = position.phase();
         phases.push((keyset, phase));
+        on_nodes.push((keyset, steps::on_nodes(phase, position.went_back)));
         let since = if phase == Phase::Steady { None } else { since(repository, name, keyset) };
         let states = position.states.into_iter().map(|(generation, state)| (generation.to_string(), state)).collect();
         rotation.keysets.push(KeysetRotation { keyset, phase, states, since });
         rotation.gates.extend(steps::gates(keyset, phase).into_iter().map(|gate| (gate.name, gate.what)));
     }
     let nodes = &config(repository, name)?.nodes;
-    let steps = nodes.iter().map(|node| steps::on_node(node, &phases)).filter(|steps| !steps.copy.is_empty());
+    let steps = nodes.iter().map(|node| steps::on_node(node, &on_nodes)).filter(|steps| !steps.copy.is_empty());
     rotation.nodes = steps.collect();
     rotation.next = next(name, &phases, &rotation.gates);
     Ok(rotation)

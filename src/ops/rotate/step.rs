@@ -86,6 +86,9 @@ pub struct Move {
     pub states: Vec<(Generation, State)>,
     /// The gates that were confirmed.
     pub gates: Vec<&'static str>,
+    /// The gates that there are.
+    #[serde(skip)]
+    asked: Vec<Gate>,
 }
 
 /// What was stepped; `data` of the report.
@@ -215,7 +218,11 @@ fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>
             match moved(&position, verb, phase) {
                 Some((to, states)) => {
                     let (cluster, gates) = (name.clone(), Vec::new());
-                    moves.push(Move { cluster, keyset, from: phase, to, states, gates });
+                    let asked = match verb {
+                        Verb::Undo => steps::gates_back(keyset, phase, position.went_back),
+                        _ => steps::gates(keyset, phase),
+                    };
+                    moves.push(Move { cluster, keyset, from: phase, to, states, gates, asked });
                 }
                 None if wanted.keysets.is_empty() => {
                     if phase != Phase::Steady {
@@ -277,8 +284,7 @@ fn check_gates(confirmed: &BTreeSet<String>) -> Result<(), Failure> {
 fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) -> Result<(), Failure> {
     let mut open: BTreeMap<&'static str, Gate> = BTreeMap::new();
     for one in moves.iter_mut() {
-        let gates = if one.to > one.from { steps::gates(one.keyset, one.from) } else { Vec::new() };
-        for gate in gates {
+        for gate in one.asked.clone() {
             if wanted.confirmed.contains(gate.name) {
                 one.gates.push(gate.name);
             } else {
@@ -305,8 +311,8 @@ fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) ->
     session.confirm(&question)?;
     // A yes at the terminal was an answer to each of them.
     if session.terminal.is_interactive() && !session.settings.yes && !session.settings.dry_run {
-        for one in moves.iter_mut().filter(|one| one.to > one.from) {
-            one.gates = steps::gates(one.keyset, one.from).into_iter().map(|gate| gate.name).collect();
+        for one in moves.iter_mut() {
+            one.gates = one.asked.iter().map(|gate| gate.name).collect();
         }
     }
     moves.iter_mut().for_each(|one| one.gates.sort_unstable());

@@ -24,6 +24,9 @@ pub struct NodeSteps {
     pub node: NodeName,
     /// Files of its export, below /etc/kubernetes (`kubelet/` below /var/lib).
     pub copy: Vec<&'static str>,
+    /// Files of an export with `--with-ca-keys`, for a node that has them: the controller-manager goes on signing with the
+    /// former CA otherwise.
+    pub copy_ca_keys: Vec<&'static str>,
     /// Processes to restart, one after the other.
     pub restart: Vec<&'static str>,
 }
@@ -36,17 +39,30 @@ const LEAVES: Gate = Gate {
     name: "nodes-have-leaves",
     what: "every node has the files of this phase, and serves and calls with the new certificates",
 };
+// API servers show the next CA's leaves a second after the files arrive: who trusts the former CA alone is out then.
+const CLIENTS_TRUST: Gate = Gate {
+    name: "clients-have-bundle",
+    what: "people and other clients have kubeconfigs with both CAs; so do pods (kube-root-ca.crt in every namespace; \
+           programs that read it once were restarted) and cluster-info in kube-public",
+};
+const VERIFIERS: Gate = Gate {
+    name: "verifiers-have-key",
+    what: "whoever verifies tokens besides the API servers has read the new key: they may cache keys for an hour",
+};
 const CLIENTS: Gate = Gate {
     name: "clients-moved",
-    what: "people, pods and other clients have kubeconfigs with both CAs, and certificates of the new one",
+    what: "people, pods and other clients have kubeconfigs with both CAs, and certificates of the one that issues",
 };
 const TOKENS: Gate = Gate {
     name: "tokens-renewed",
-    what: "no token of the former key is in use: bound tokens live an hour, those of old client libraries a year",
+    what: "no token of the key that signs no more is in use: bound tokens live an hour, those of old client libraries a \
+           year, and those in secrets until the secret is made anew",
 };
+// The EncryptionConfiguration of the exports covers both kinds.
 const REWRITTEN: Gate = Gate {
     name: "secrets-rewritten",
-    what: "all secrets were written again: kubectl get secrets -A -o json | kubectl replace -f -",
+    what: "all secrets and config maps were written again: kubectl get secrets,configmaps -A -o json | kubectl replace -f - \
+           (again, where one was changed in between)",
 };
 const NEW_ONLY: Gate = Gate {
     name: "nodes-have-new-only",
@@ -64,6 +80,8 @@ const BACKUPS: Gate =
 pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
     let main = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
     match (phase, keyset) {
+        (Phase::Trusted, Keyset::ServiceAccount) => vec![BUNDLE, VERIFIERS],
+        (Phase::Trusted, _) if main => vec![BUNDLE, CLIENTS_TRUST],
         (Phase::Trusted, _) => vec![BUNDLE],
         (Phase::Promoted, Keyset::ServiceAccount) => vec![LEAVES, TOKENS],
         (Phase::Promoted, Keyset::Encryption) => vec![LEAVES, REWRITTEN],
@@ -78,7 +96,24 @@ pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
 }
 
 /// Every gate that there is.
-pub const ALL: [Gate; 8] = [BUNDLE, LEAVES, CLIENTS, TOKENS, REWRITTEN, NEW_ONLY, CONFIGMAP, BACKUPS];
+pub const ALL: [Gate; 10] =
+    [BUNDLE, CLIENTS_TRUST, VERIFIERS, LEAVES, CLIENTS, TOKENS, REWRITTEN, NEW_ONLY, CONFIGMAP, BACKUPS];
+
+/// The gates before an `undo` of `phase`. A generation that has issued and is to be trusted no more is left as any other
+/// that retires: what was signed, issued or encrypted with it would be worth nothing.
+pub fn gates_back(keyset: Keyset, phase: Phase, has_issued: bool) -> Vec<Gate> {
+    if phase == Phase::Trusted && has_issued { gates(keyset, Phase::Promoted) } else { Vec::new() }
+}
+
+/// The phase by which nodes get their files: back from issuing, leaves and signing keys change again; back from trust, the
+/// bundles shrink again.
+pub fn on_nodes(phase: Phase, went_back: bool) -> Phase {
+    match phase {
+        Phase::Trusted if went_back => Phase::Promoted,
+        Phase::Staged if went_back => Phase::Distrusted,
+        phase => phase,
+    }
+}
 
 /// Processes in the order in which they are restarted: what others need comes first.
 const ORDER: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
@@ -100,6 +135,11 @@ fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (
                 copy.extend(CONFS);
                 // kubeadm mounts both files by themselves: a new one is seen by a new container alone.
                 restart.extend(["kube-controller-manager", "kube-scheduler"]);
+                if !leaves {
+                    // It verifies kubelets by what it read at its start, up to 1.35, and from 1.36 on by what it read up to
+                    // five minutes ago. Whom it lets in follows the file at once.
+                    restart.push("kube-apiserver");
+                }
             }
             if control_plane && leaves {
                 copy.extend([
@@ -113,6 +153,10 @@ fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (
         Keyset::Etcd | Keyset::EtcdPeer if leaves => {
             if control_plane {
                 copy.extend(["pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key"]);
+            }
+            if control_plane || etcd {
+                // Only the order is new: kubeadm holds leaves against the first.
+                copy.push("pki/etcd/ca.crt");
             }
             if etcd {
                 copy.extend([
@@ -136,7 +180,7 @@ fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (
             }
         }
         Keyset::FrontProxy if control_plane && leaves => {
-            copy.extend(["pki/front-proxy-client.crt", "pki/front-proxy-client.key"]);
+            copy.extend(["pki/front-proxy-ca.crt", "pki/front-proxy-client.crt", "pki/front-proxy-client.key"]);
         }
         Keyset::FrontProxy if control_plane => copy.push("pki/front-proxy-ca.crt"),
         Keyset::ServiceAccount if control_plane => {
@@ -156,19 +200,36 @@ fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (
     (copy, restart)
 }
 
+/// What a node with CA keys gets besides, where another CA issues from now on.
+fn ca_keys(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> &'static [&'static str] {
+    match keyset {
+        _ if phase != Phase::Promoted => &[],
+        Keyset::Kubernetes if control_plane => &["pki/ca-signing.crt", "pki/ca.key"],
+        Keyset::Etcd if control_plane && etcd => &["pki/etcd/ca.key"],
+        Keyset::FrontProxy if control_plane => &["pki/front-proxy-ca.key"],
+        _ => &[],
+    }
+}
+
 /// What to do on `node`, for keysets that entered these phases.
 pub fn on_node(node: &Node, keysets: &[(Keyset, Phase)]) -> NodeSteps {
     let (control_plane, etcd) = (node.roles.contains(&Role::ControlPlane), node.roles.contains(&Role::Etcd));
-    let (mut copy, mut restart) = (BTreeSet::new(), BTreeSet::new());
+    let (mut copy, mut keys, mut restart) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let about =
         keysets.iter().filter(|(_, phase)| matches!(phase, Phase::Trusted | Phase::Promoted | Phase::Distrusted));
     for (keyset, phase) in about {
         let (files, processes) = of_keyset(*keyset, *phase, control_plane, etcd);
         copy.extend(files);
+        keys.extend(ca_keys(*keyset, *phase, control_plane, etcd));
         restart.extend(processes);
     }
     let restart = ORDER.into_iter().filter(|process| restart.contains(process)).collect();
-    NodeSteps { node: node.name.clone(), copy: copy.into_iter().collect(), restart }
+    NodeSteps {
+        node: node.name.clone(),
+        copy: copy.into_iter().collect(),
+        copy_ca_keys: keys.into_iter().collect(),
+        restart,
+    }
 }
 
 #[cfg(test)]
@@ -200,9 +261,40 @@ mod tests {
         let node = node(vec![Role::ControlPlane, Role::Etcd]);
         let steps = on_node(&node, &[(Keyset::Etcd, Phase::Trusted), (Keyset::Kubernetes, Phase::Trusted)]);
         assert_eq!(steps.restart, ORDER);
+        // It verifies kubelets by the main CA as of its start.
+        let steps = on_node(&node, &[(Keyset::Kubernetes, Phase::Trusted)]);
+        assert!(steps.restart.contains(&"kube-apiserver"), "{:?}", steps.restart);
         assert!(on_node(&node, &[(Keyset::Etcd, Phase::Promoted)]).restart.is_empty());
         let worker = on_node(&self::node(vec![Role::Worker]), &[(Keyset::Etcd, Phase::Trusted)]);
         assert!(worker.copy.is_empty() && worker.restart.is_empty());
+    }
+
+    #[test]
+    fn what_an_undo_took_back_is_taken_back_on_nodes() {
+        let node = node(vec![Role::ControlPlane, Role::Etcd]);
+        for keyset in [Keyset::Kubernetes, Keyset::Etcd, Keyset::FrontProxy, Keyset::ServiceAccount] {
+            let back = |phase| on_node(&node, &[(keyset, on_nodes(phase, true))]);
+            assert!(back(Phase::Trusted).copy.iter().any(|file| file.ends_with(".key")), "{keyset}: leaves again");
+            assert!(!back(Phase::Staged).copy.is_empty(), "{keyset}: bundles again");
+            assert!(on_node(&node, &[(keyset, on_nodes(Phase::Staged, false))]).copy.is_empty(), "{keyset}");
+        }
+        assert!(gates_back(Keyset::Encryption, Phase::Trusted, true).contains(&REWRITTEN));
+        assert!(gates_back(Keyset::Encryption, Phase::Trusted, false).is_empty());
+        assert!(gates_back(Keyset::Encryption, Phase::Promoted, true).is_empty());
+    }
+
+    #[test]
+    fn clients_trust_both_before_any_server_shows_a_new_leaf() {
+        assert!(gates(Keyset::Kubernetes, Phase::Trusted).contains(&CLIENTS_TRUST));
+        assert!(gates(Keyset::ServiceAccount, Phase::Trusted).contains(&VERIFIERS));
+    }
+
+    #[test]
+    fn ca_keys_follow_the_generation_that_issues() {
+        let node = node(vec![Role::ControlPlane]);
+        let keys = |phase| on_node(&node, &[(Keyset::Kubernetes, phase), (Keyset::Etcd, phase)]).copy_ca_keys;
+        assert_eq!(keys(Phase::Promoted), ["pki/ca-signing.crt", "pki/ca.key"]);
+        assert!(keys(Phase::Trusted).is_empty() && keys(Phase::Distrusted).is_empty());
     }
 
     #[test]
