@@ -67,7 +67,7 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     for ((cluster, keyset), generations) in &keysets {
         let ends = masters.iter().filter(|one| one.cluster == **cluster).map(|one| one.not_after).max();
         let is_client = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
-        let (mut what, command) = rotation(person, cluster, *keyset, generations);
+        let (mut what, command) = rotation(cluster, *keyset, generations);
         if let (true, Some(end)) = (is_client, ends) {
             what += &format!("; it alone cuts off {person}'s system:masters, which ends {end}");
         }
@@ -88,11 +88,10 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     steps
 }
 
-/// How a keyset is replaced, because of whom, and the command that begins it, where there is one. The one place that
+/// How a keyset is replaced, and the command that begins it, where there is one. The one place that
 /// knows; none of the generations is to blame where it is about certificates alone.
 fn rotation(
-    _person: &PersonName,
-    _cluster: &ClusterName,
+    cluster: &ClusterName,
     keyset: Keyset,
     generations: &BTreeSet<Generation>,
 ) -> (String, Option<Remedy>) {
@@ -105,7 +104,8 @@ fn rotation(
         Keyset::Tokens => format!("new {keyset}; then {old} distrusted"),
         _ => format!("a new generation of {keyset}, trusted everywhere before it issues; then {old} distrusted"),
     };
-    (what, None)
+    let start = (keyset != Keyset::Tokens).then(|| Remedy::Kluis(format!("rotate start {keyset} -c {cluster}")));
+    (what, start)
 }
 
 /// The clusters of which a current file is sealed to a person.
