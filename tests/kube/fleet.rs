@@ -25,7 +25,7 @@ pub struct Fleet {
     pub etcd: Etcd,
     pub exports: Exports,
     port: u16,
-    phases: usize,
+    copies: usize,
     starts: usize,
     scratch: Scratch,
 }
@@ -50,7 +50,7 @@ impl Fleet {
             etcd,
             exports,
             port,
-            phases: 0,
+            copies: 0,
             starts: 0,
             scratch,
         };
@@ -108,13 +108,10 @@ impl Fleet {
     /// `copied` or the process that was restarted.
     pub fn roll(&mut self, load: &Load, kubelet: &Seat, mut then: impl FnMut(&Fleet, &str, &str)) {
         let nodes = self.status()["nodes"].as_array().expect("nodes").clone();
-        self.phases += 1;
         for steps in &nodes {
             let name = steps["node"].as_str().expect("a name");
-            let export = self.exports.node_now(name, &format!("{name}-{}", self.phases));
-            let live = self.path().join("live").join(name);
-            words(&steps["copy"]).for_each(|file| rename_over(&export.path().join(file), &live.join(file)));
-            must_be_alike(&export, &live);
+            let export = self.copy(name, &words(&steps["copy"]).collect::<Vec<_>>());
+            must_be_alike(&export, &self.path().join("live").join(name));
             then(self, name, "copied");
             for process in words(&steps["restart"]) {
                 if self.restart(name, process, load, kubelet) {
@@ -124,8 +121,17 @@ impl Fleet {
         }
     }
 
+    /// Copies files of the node's export as it is now.
+    pub fn copy(&mut self, node: &str, files: &[&str]) -> Export {
+        self.copies += 1;
+        let export = self.exports.node_now(node, &format!("{node}-{}", self.copies));
+        let live = self.path().join("live").join(node);
+        files.iter().for_each(|file| rename_over(&export.path().join(file), &live.join(file)));
+        export
+    }
+
     /// Restarts a process and waits until it is healthy; false where this fleet runs none on that node.
-    fn restart(&mut self, node: &str, process: &str, load: &Load, kubelet: &Seat) -> bool {
+    pub fn restart(&mut self, node: &str, process: &str, load: &Load, kubelet: &Seat) -> bool {
         self.starts += 1;
         let index = CONTROL_PLANES.iter().position(|(one, ..)| *one == node);
         match (process, index) {
@@ -220,7 +226,7 @@ impl Fleet {
         let get = ["get", &format!("/registry/{kind}/"), "--prefix", "--write-out=json"];
         let answer: Value = serde_json::from_str(&self.etcd.as_health_check(2).args(get).succeeds()).expect("JSON");
         let mut under = BTreeMap::new();
-        for object in answer["kvs"].as_array().expect("objects") {
+        for object in answer["kvs"].as_array().into_iter().flatten() {
             let value = STANDARD.decode(object["value"].as_str().expect("a value")).expect("base64");
             let head = String::from_utf8_lossy(&value[..value.len().min(60)]).into_owned();
             let key = match head.strip_prefix("k8s:enc:secretbox:v1:").and_then(|rest| rest.split_once(':')) {
@@ -230,6 +236,19 @@ impl Fleet {
             *under.entry(key).or_default() += 1;
         }
         under
+    }
+
+    /// Writes everything that is encrypted again, as the gate says, until all of it lies under this key.
+    pub fn write_all_again(&self, key: &str) {
+        wait_until("everything under the new encryption key", || {
+            // What somebody changes in between is refused as a conflict: again.
+            let all =
+                self.kubectl().args(["get", "secrets,configmaps", "--all-namespaces", "--output=json"]).succeeds();
+            let replaced = self.kubectl().args(["replace", "--filename=-"]).input(&all).ends();
+            let left = ["secrets", "configmaps"].map(|kind| self.stored_under(kind));
+            let done = left.iter().all(|under| under.keys().all(|one| one == key));
+            if done { Ok(()) } else { Err(format!("{left:?} {replaced}")) }
+        });
     }
 
     /// Requests whose sender API servers did not know, by their audit logs, but for those that carry `mark`. A 403 to

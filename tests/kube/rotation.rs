@@ -2,7 +2,6 @@
 //! trust, controllers go on, and at the end the former generation is worth nothing anywhere.
 //! Owns the clients and the order of the steps; how nodes are treated is `fleet`'s, how requests are counted `load`'s.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,14 +9,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::emergency::{EVERYWHERE, Forger, PROBE, authorities, probe, the_configmap_is_made_anew};
 use crate::fleet::Fleet;
 use crate::load::{Attempt, Credentials, Load, Question, Seat};
 use crate::members::shakes_hands;
-use crate::process::{Run, wait_until};
-use crate::programs;
-
-/// In the URL of each request that has to be refused, so that audit logs tell them from others.
-const PROBE: &str = "probe=refused";
+use crate::process::wait_until;
 
 /// The clients that ask all the time.
 struct Clients {
@@ -72,78 +68,6 @@ impl Old {
         let token = token(load, &clients.newest.credentials(), 0).expect("a token");
         Old { kubeconfig: fleet.credentials(&kubeconfig), token, forger: Forger::with_leaked_keys(fleet) }
     }
-}
-
-/// Whoever has the CAs' keys and made certificates of their own: a member of system:masters, and a client of etcd.
-struct Forger {
-    masters: PathBuf,
-    etcd: PathBuf,
-}
-
-impl Forger {
-    fn with_leaked_keys(fleet: &Fleet) -> Forger {
-        Forger {
-            masters: forged(fleet, "ca.kubernetes", "ca.crt", "/O=system:masters/CN=nobody"),
-            etcd: forged(fleet, "ca.etcd", "etcd/ca.crt", "/CN=nobody"),
-        }
-    }
-
-    /// Waits until the forger is let in at exactly these places.
-    fn is_let_in(&self, fleet: &Fleet, load: &Load, places: &[&str]) {
-        wait_until("a forger at fewer places", || {
-            let now = self.places(fleet, load);
-            if now == places { Ok(()) } else { Err(format!("let in at {now:?}, not at {places:?}")) }
-        });
-    }
-
-    fn places(&self, fleet: &Fleet, load: &Load) -> Vec<String> {
-        let mut places = Vec::new();
-        let masters = |authority: PathBuf| Credentials { authority, pair: Some(self.masters.clone()), token: None };
-        for (name, server) in ["cp-1", "cp-2"].iter().zip(&load.servers) {
-            match load.attempt(server, &masters(fleet.node(name).pki("ca.crt")), &probe()) {
-                Attempt::Answered(200, _) => places.push(format!("api {name}")),
-                Attempt::Distrusted(why) if why.starts_with("401") => {}
-                Attempt::Away(why) => places.push(format!("{name} is away: {why}")),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
-        for (name, server, authority) in fleet.components() {
-            match load.attempt(&server, &masters(authority), &Question::get("/metrics")) {
-                Attempt::Answered(200, _) => {
-                    places.push(name.replace("kube-controller-manager", "kcm").replace("kube-", ""))
-                }
-                Attempt::Distrusted(why) if why.starts_with("40") => {}
-                Attempt::Away(why) => places.push(format!("{name} is away: {why}")),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
-        for (index, member) in fleet.etcd.members().iter().enumerate() {
-            if shakes_hands(fleet.scratch(), &member.client, &member.export, Some(&self.etcd)) {
-                places.push(format!("etcd cp-{}", index + 1));
-            }
-        }
-        places
-    }
-}
-
-/// A certificate that nobody recorded, of a CA whose key was opened: the path of it without `.crt`.
-fn forged(fleet: &Fleet, authority: &str, certificate: &str, subject: &str) -> PathBuf {
-    let stem = fleet.path().join(format!("forged-{}", authority.replace('.', "-")));
-    let file = |extension: &str| stem.with_extension(extension);
-    let (key, leaked, extensions) = (file("key"), file("leaked"), file("ext"));
-    let write = |path: &Path, text: &str| std::fs::write(path, text).expect("a writable scratch directory");
-    write(&leaked, &fleet.exports.kluis(["open", "-c", "prod", authority, "--yes"]));
-    write(&extensions, "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n");
-    let openssl = |words: &str| Run::new(&programs::system("openssl"), fleet.path()).args(words.split(' '));
-    let request = openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj")
-        .args([std::ffi::OsStr::new(subject), "-keyout".as_ref(), key.as_os_str()])
-        .succeeds();
-    let signed = openssl("x509 -req -set_serial 4711 -days 1 -CA")
-        .args([fleet.node("cp-1").pki(certificate), "-CAkey".into(), leaked, "-extfile".into(), extensions])
-        .input(&request)
-        .succeeds();
-    write(&file("crt"), &signed);
-    stem
 }
 
 fn settle(fleet: &mut Fleet, load: &Load) -> Clients {
@@ -203,11 +127,7 @@ fn rotation(fleet: &mut Fleet, load: &Load, clients: &Clients, old: &Old) {
     let complaints = fleet.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
     fleet.start_scheduler();
-    old.forger.is_let_in(
-        fleet,
-        load,
-        &["api cp-1", "api cp-2", "kcm", "scheduler", "etcd cp-1", "etcd cp-2", "etcd cp-3"],
-    );
+    old.forger.is_let_in(fleet, load, &EVERYWHERE);
     let mut cut_off = Vec::new();
     step_and_look(fleet, load, clients, &distrust, |fleet, node, moment| {
         let left: &[&str] = match (node, moment) {
@@ -263,32 +183,7 @@ fn gates_before_distrust(fleet: &mut Fleet, clients: &Clients) {
     clients.all_go_on();
     let before = fleet.stored_under("secrets");
     assert_eq!(before.keys().collect::<Vec<_>>(), ["kluis-g1", "kluis-g2"], "{before:?}");
-    wait_until("everything under the new encryption key", || {
-        // What somebody changes in between is refused as a conflict: again.
-        let all = fleet.kubectl().args(["get", "secrets,configmaps", "--all-namespaces", "--output=json"]).succeeds();
-        let replaced = fleet.kubectl().args(["replace", "--filename=-"]).input(&all).ends();
-        let left: Vec<BTreeMap<String, usize>> =
-            ["secrets", "configmaps"].iter().map(|kind| fleet.stored_under(kind)).collect();
-        let done = left.iter().all(|under| under.keys().eq(["kluis-g2"]));
-        if done { Ok(()) } else { Err(format!("{left:?} {replaced}")) }
-    });
-}
-
-/// The CAs that API servers publish for others: never fewer by themselves, so that somebody has to delete the ConfigMap.
-fn the_configmap_is_made_anew(fleet: &Fleet) {
-    let name = ["extension-apiserver-authentication", "--namespace=kube-system"];
-    let published = || {
-        let map = fleet.kubectl().args(["get", "configmap", "--output=json"]).args(name).ends();
-        let map: Value = serde_json::from_str(&map.stdout()).map_err(|_| map.to_string())?;
-        let count = |key: &str| authorities(map["data"][key].as_str().unwrap_or_default());
-        Ok::<_, String>((count("client-ca-file"), count("requestheader-client-ca-file")))
-    };
-    assert_eq!(published(), Ok((2, 2)), "it only grows");
-    fleet.kubectl().args(["delete", "configmap"]).args(name).succeeds();
-    wait_until("the ConfigMap with the new CA alone", || match published() {
-        Ok((1, 1)) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    fleet.write_all_again("kluis-g2");
 }
 
 fn the_former_generation_is_worth_nothing(fleet: &Fleet, load: &Load, old: &Old) {
@@ -317,15 +212,6 @@ fn the_former_generation_is_worth_nothing(fleet: &Fleet, load: &Load, old: &Old)
         let under = fleet.stored_under(kind);
         assert!(under.keys().eq(["kluis-g2"]), "{kind}: {under:?}");
     }
-}
-
-fn probe() -> Question {
-    Question::get(&format!("/apis?{PROBE}"))
-}
-
-/// How many certificates a PEM text has.
-fn authorities(pem: &str) -> usize {
-    pem.matches("-----BEGIN CERTIFICATE-----").count()
 }
 
 /// What pods of a namespace are told to trust.
