@@ -90,11 +90,7 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
 
 /// How a keyset is replaced, and the command that begins it, where there is one. The one place that
 /// knows; none of the generations is to blame where it is about certificates alone.
-fn rotation(
-    cluster: &ClusterName,
-    keyset: Keyset,
-    generations: &BTreeSet<Generation>,
-) -> (String, Option<Remedy>) {
+fn rotation(cluster: &ClusterName, keyset: Keyset, generations: &BTreeSet<Generation>) -> (String, Option<Remedy>) {
     let old: Vec<String> = generations.iter().map(ToString::to_string).collect();
     let old = if old.is_empty() { "the former one".to_owned() } else { old.join(" and ") };
     let what = match keyset {
