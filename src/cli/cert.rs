@@ -149,28 +149,20 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
                 return Ok(Answer::fine(expiry::quick(session, &wanted)?));
             }
             let repository = session.open_reading(&Gate::Valid)?;
-            wanted.clusters = clusters(global, &repository)?;
+            wanted.clusters = global.clusters_or_all(&repository)?;
             Ok(Answer::fine(expiry::expiry(&repository, &wanted, session.now)?))
         }
         Action::List { all } => {
             let repository = session.open_reading(&Gate::Valid)?;
-            let clusters = clusters(global, &repository)?;
+            let clusters = global.clusters_or_all(&repository)?;
             Ok(Answer::fine(view::list(&repository, &clusters, *all, session.now)))
         }
         Action::Show { certificate } => {
             let repository = session.open_reading(&Gate::Valid)?;
-            let clusters = clusters(global, &repository)?;
+            let clusters = global.clusters_or_all(&repository)?;
             Ok(Answer::fine(view::show(&repository, &clusters, certificate, session.now)?))
         }
     }
-}
-
-/// Those of -c, else all: looking at certificates needs no one cluster.
-fn clusters(global: &Global, repository: &crate::ops::Repository) -> Result<Vec<crate::model::ClusterName>, Failure> {
-    if global.named_clusters().is_empty() {
-        return Ok(repository.epoch()?.clusters.keys().cloned().collect());
-    }
-    global.clusters(repository)
 }
 
 fn run_issue(issue: &Issue, global: &Global, session: &mut Session) -> Result<Answer, Failure> {

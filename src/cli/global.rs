@@ -193,6 +193,14 @@ impl Global {
         }
     }
 
+    /// The clusters to look at: those of `-c`, else all. Looking needs no one cluster.
+    pub fn clusters_or_all(&self, repository: &Repository) -> Result<Vec<ClusterName>, Failure> {
+        match self.clusters.is_empty() {
+            true => Ok(repository.epoch()?.clusters.keys().cloned().collect()),
+            false => self.clusters(repository),
+        }
+    }
+
     /// The one cluster to work on.
     pub fn one_cluster(&self, repository: &Repository) -> Result<ClusterName, Failure> {
         self.one_cluster_of(repository.epoch()?)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
-use crate::model::{ClusterName, Profile, Span, displayed};
+use crate::model::{Profile, Span, displayed};
 use crate::ops::requests::{self, Approved, Ask, Asked, Chosen, Denied, RequestPage, Standing};
 use crate::ops::{Failure, Gate, Repository, Session};
 
@@ -123,14 +123,14 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         Action::New(new) => ask(new, global, session),
         Action::List { all } => {
             let repository = session.open_reading(&Gate::Valid)?;
-            let clusters = clusters(global, &repository)?;
+            let clusters = global.clusters_or_all(&repository)?;
             let mut found = requests::pages(&repository.verified, repository.epoch()?, &clusters, session.now);
             found.retain(|page| *all || page.standing.is_waiting());
             Ok(Answer::fine(RequestList { requests: found }))
         }
         Action::Show { request } => {
             let repository = session.open_reading(&Gate::Valid)?;
-            let clusters = clusters(global, &repository)?;
+            let clusters = global.clusters_or_all(&repository)?;
             Ok(Answer::fine(Shown(requests::find(&repository, &clusters, request, session.now)?)))
         }
         Action::Approve { requests: names, all, lifetime, reason } => {
@@ -177,14 +177,6 @@ fn ask(new: &New, global: &Global, session: &mut Session) -> Result<Answer, Fail
     Ok(Answer::written(asked, &owed))
 }
 
-/// Those of -c, else all: a request's hash says which cluster it is for.
-fn clusters(global: &Global, repository: &Repository) -> Result<Vec<ClusterName>, Failure> {
-    if global.named_clusters().is_empty() {
-        return Ok(repository.epoch()?.clusters.keys().cloned().collect());
-    }
-    global.clusters(repository)
-}
-
 /// The requests that a person names; one named twice is one.
 fn named(
     global: &Global,
@@ -192,7 +184,7 @@ fn named(
     names: &[String],
     session: &Session,
 ) -> Result<Vec<RequestPage>, Failure> {
-    let clusters = clusters(global, repository)?;
+    let clusters = global.clusters_or_all(repository)?;
     let mut found: Vec<RequestPage> = Vec::new();
     for name in names {
         let page = requests::find(repository, &clusters, name, session.now)?;

@@ -130,10 +130,7 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     let (verb, words) = match &args.action {
         Action::Status => {
             let repository = session.open_reading(&Gate::Valid)?;
-            let clusters = match global.names_clusters() {
-                true => global.clusters(&repository)?,
-                false => repository.epoch()?.clusters.keys().cloned().collect(),
-            };
+            let clusters = global.clusters_or_all(&repository)?;
             return Ok(Answer::fine(rotate::status(&repository, &clusters)?));
         }
         Action::Check { node, files } => {

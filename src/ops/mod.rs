@@ -8,6 +8,7 @@ pub mod cert;
 pub mod cluster;
 pub mod confirm;
 pub mod credential;
+mod csr;
 pub mod demo;
 pub mod doctor;
 mod draft;

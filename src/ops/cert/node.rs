@@ -4,18 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::super::csr::GivenCsr;
 use super::super::failure::Failure;
 use super::super::issuing::{self, BundleWork, NodeWork};
 use super::super::plan::{Plan, new_record};
 use super::super::session::{Repository, Session};
 use super::{IssueReport, config};
 use crate::model::{ClusterConfig, ClusterName, Node, NodeName, Place, Profile, Remedy, SealedName, displayed};
-use crate::pki;
 use crate::trust::Verified;
 use crate::trust::current::{Vouch, Vouched};
-
-/// The largest CSR that is read, in bytes: many times what RSA of 4096 bits needs.
-const LARGEST_CSR: u64 = 64 << 10;
 
 /// The profiles whose keys may stay on their node: a kubelet makes its own, and nothing else reads them.
 const KEPT_BY_NODES: [Profile; 2] = [Profile::KubeletClient, Profile::KubeletServing];
@@ -68,7 +65,8 @@ pub fn issue(
     Ok(report)
 }
 
-fn find(config: &ClusterConfig, cluster: &ClusterName, name: &NodeName) -> Result<Node, Failure> {
+/// The node of that name. Fails with the list of those that there are.
+pub(in crate::ops) fn find(config: &ClusterConfig, cluster: &ClusterName, name: &NodeName) -> Result<Node, Failure> {
     config.node(name).cloned().ok_or_else(|| {
         let known = config.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
         Failure::usage(format!("cluster {cluster} has no node {name}; there are: {known}"))
@@ -131,38 +129,27 @@ fn from_csr(
         return Err(Failure::usage(format!("--csr is for one of {list}: the keys of a control plane are exported")));
     };
     check_profile(node, profile)?;
-    let place = displayed(&path.display().to_string());
     let expected = profile.common_name(name.as_str());
-    let make = || {
-        let line = format!("openssl req -new -key KEY -subj /O=system:nodes/CN={expected} -out FILE");
-        Remedy::Run(line)
-    };
-    let refuse = |why: String| Failure::refused(why).at(&place).help(make());
-    let bytes = crate::disk::read_capped(path, LARGEST_CSR)?;
-    let bytes = bytes.ok_or_else(|| Failure::usage(format!("{place} is not there")).help(make()))?;
-    let der = pki::parse_given_csr(&bytes).map_err(|error| refuse(error.to_string()))?;
-    let facts = pki::read_csr(&der).map_err(|error| refuse(error.to_string()))?;
+    let csr = GivenCsr::read(path, &format!("/O=system:nodes/CN={expected}"))?;
+    let facts = &csr.facts;
     if !facts.subject.is_empty() && facts.common_name.as_ref() != Some(&expected) {
-        return Err(refuse(format!(
-            "its subject is {}, and {profile} of {name} is CN={expected}",
-            displayed(&facts.subject)
-        )));
+        let subject = displayed(&facts.subject);
+        return Err(csr.refused(format!("its subject is {subject}, and {profile} of {name} is CN={expected}")));
     }
-    pki::spki_strength(&facts.spki).map_err(refuse)?;
-    pki::check_csr_pop(&der).map_err(refuse)?;
     let verified = &repository.verified;
     let own = Place::NodeCert(cluster.clone(), name.clone(), profile);
     let issued = verified.log.records.iter().flat_map(|logged| &logged.record.issued);
     let elsewhere = issued.into_iter().find(|entry| entry.spki == facts.spki_id && entry.place != own);
     if let Some(entry) = elsewhere {
-        return Err(refuse(format!("its key is also that of {}", entry.place)));
+        return Err(csr.refused(format!("its key is also that of {}", entry.place)));
     }
     if verified.requests.all().any(|filed| filed.key == Some(facts.spki_id)) {
-        return Err(refuse("its key is also that of a person's request".to_owned()));
+        return Err(csr.refused("its key is also that of a person's request"));
     }
     if facts.has_extensions_or_attributes {
         session.notes.push(format!(
-            "{place} asks for extensions; the names and usages of the certificate are those of cluster.toml and {profile}"
+            "{} asks for extensions; the names and usages of the certificate are those of cluster.toml and {profile}",
+            csr.place
         ));
     }
     let bundled = has_key(verified, cluster, name, profile);
@@ -174,7 +161,7 @@ fn from_csr(
         (true, false) => BundleWork::New,
     };
     let fresh = vec![(profile, "asked for".to_owned())];
-    let public = BTreeMap::from([(profile, facts.spki)]);
+    let public = BTreeMap::from([(profile, csr.facts.spki)]);
     Ok(NodeWork { node: node.clone(), fresh, gone: Vec::new(), bundle, public })
 }
 

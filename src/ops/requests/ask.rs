@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::super::csr::GivenCsr;
 use super::super::failure::Failure;
 use super::super::own_keys;
 use super::super::plan::{Plan, Written};
@@ -16,9 +17,6 @@ use crate::model::{
 };
 use crate::pki::{self, PrivateKey};
 use crate::trust::Request;
-
-/// The largest CSR that is read, in bytes: many times what RSA of 4096 bits needs.
-const LARGEST_CSR: u64 = 64 << 10;
 
 /// What a person asks for.
 pub struct Ask<'a> {
@@ -222,27 +220,20 @@ pub(in crate::ops) fn lifetime(
 /// Reads a CSR and refuses here what every reviewer's `verify` would refuse later: the person's name alone, a strong
 /// key that was never seen, and proof of possession.
 fn read_csr(repository: &Repository, person: &PersonName, path: &Path) -> Result<Vec<u8>, Failure> {
-    let place = displayed(&path.display().to_string());
-    let make = || Remedy::Run(format!("openssl req -new -key KEY -subj /CN={person} -out FILE"));
-    let bytes = crate::disk::read_capped(path, LARGEST_CSR)?;
-    let bytes = bytes.ok_or_else(|| Failure::usage(format!("{place} is not there")).help(make()))?;
-    let refuse = |why: String| Failure::refused(why).at(&place).help(make());
-    let der = pki::parse_given_csr(&bytes).map_err(|error| refuse(error.to_string()))?;
-    let facts = pki::read_csr(&der).map_err(|error| refuse(error.to_string()))?;
+    let csr = GivenCsr::read(path, &format!("/CN={person}"))?;
+    let facts = &csr.facts;
     if facts.common_name_only.as_deref() != Some(person.as_str()) {
-        return Err(refuse(format!("its subject is {}, and has to be CN={person} alone", displayed(&facts.subject))));
+        let subject = displayed(&facts.subject);
+        return Err(csr.refused(format!("its subject is {subject}, and has to be CN={person} alone")));
     }
     if facts.has_extensions_or_attributes {
-        return Err(refuse("it asks for extensions or has attributes, and none would be granted".to_owned()));
+        return Err(csr.refused("it asks for extensions or has attributes, and none would be granted"));
     }
-    pki::spki_strength(&facts.spki).map_err(refuse)?;
-    pki::check_csr_pop(&der).map_err(refuse)?;
     let verified = &repository.verified;
     let asked = verified.requests.all().any(|filed| filed.key == Some(facts.spki_id));
     let issued = verified.log.records.iter().flat_map(|logged| &logged.record.issued);
     if asked || issued.into_iter().any(|entry| entry.spki == facts.spki_id) {
-        let what = "its key was used for a request or a certificate before, and each takes a new one";
-        return Err(refuse(what.to_owned()));
+        return Err(csr.refused("its key was used for a request or a certificate before, and each takes a new one"));
     }
-    Ok(der)
+    Ok(csr.der)
 }

@@ -136,20 +136,11 @@ fn choose(
             let what = format!("the request {h16} is one of two for the same certificate: {why}");
             return Err(Failure::usage(what).help(Remedy::Kluis(format!("request show {h16}"))));
         }
-        if let (Standing::Waiting { approved_by, .. }, Profile::BreakGlass) = (&page.standing, page.profile)
-            && approved_by.contains(actor)
-        {
-            let proposal = propose(session, repository, actor, page, lifetime)?;
-            if proposal.outcome == Outcome::Approve {
-                let why = format!("you approved it already: {} of {} issuers", proposal.behind.len(), proposal.needed);
-                left.push(Left { request, why });
-                continue;
-            }
-            seen.insert(place, request);
-            proposals.push(proposal);
-            continue;
-        }
+        let again = matches!(&page.standing, Standing::Waiting { approved_by, .. } if approved_by.contains(actor));
         match propose(session, repository, actor, page, lifetime) {
+            Ok(proposal) if again && proposal.outcome == Outcome::Approve => {
+                leave(format!("you approved it already: {} of {} issuers", proposal.behind.len(), proposal.needed));
+            }
             Ok(proposal) => {
                 seen.insert(place, request);
                 proposals.push(proposal);

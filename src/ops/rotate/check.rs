@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::cert::config;
+use super::super::cert::{config, node};
 use super::super::export::{authorities, service_account_public};
 use super::super::failure::Failure;
 use super::super::session::Repository;
@@ -48,11 +48,7 @@ pub fn check(
     dir: &Path,
 ) -> Result<(Checked, Vec<Finding>), Failure> {
     let config = config(repository, cluster)?;
-    let node = config.node(name).ok_or_else(|| {
-        let known = config.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
-        Failure::usage(format!("cluster {cluster} has no node {name}; there are: {known}"))
-            .help(Remedy::Kluis(format!("cluster show {cluster}")))
-    })?;
+    let node = &node::find(config, cluster, name)?;
     if !dir.is_dir() {
         return Err(Failure::usage(format!("{} is no folder", displayed(&dir.display().to_string()))));
     }
