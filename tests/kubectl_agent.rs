@@ -52,7 +52,9 @@ impl Desk {
 
     /// How often the agent was asked to open, and to sign.
     fn operations(&self) -> (usize, usize) {
-        let log = fs::read_to_string(self.home.path().join("agent.log")).unwrap();
+        // The agent also logs what it was asked to open: bytes that are no text.
+        let log = fs::read(self.home.path().join("agent.log")).unwrap();
+        let log = String::from_utf8_lossy(&log);
         let count = |command: &str| log.lines().filter(|line| line.ends_with(&format!("<- {command}"))).count();
         (count("PKDECRYPT"), count("PKSIGN"))
     }
