@@ -431,3 +431,42 @@ fn an_export_says_which_certificates_have_ended() {
     let said = ground.run("alice", &format!("export kubeadm -c prod --node cp-1 --out {}", out.display())).ends(0);
     said.says("end within 30 days").says("kluis cert issue -c prod --node cp-1");
 }
+
+#[test]
+fn a_retired_cluster_takes_nothing_owes_nothing_and_says_before_what_lives_on() {
+    let ground = with_cluster(&["alice", "bob"]);
+    ground.run("alice", "person update bob --keyholder prod --issuer prod").ends(0);
+    ground.run("alice", "reseal").ends(0);
+    ground.run("alice", "cert issue client -c prod --lifetime 30d").ends(0);
+    ground.run("bob", "person remove alice --reason left --yes").ends(0);
+    ground.run("bob", "reseal").ends(0);
+    let owed = |code: &str| ground.owed().iter().filter(|owed| *owed == code).count();
+    assert!(owed("exposure-open") > 0 && owed("excess-cert") > 0, "{:?}", ground.owed());
+
+    for (words, says) in [
+        ("cluster retire", "say which cluster"),
+        ("cluster retire prod -c prod --yes", "say which cluster"),
+        ("cluster retire test --yes", "there is no cluster test"),
+        ("cluster retire prod --revive --yes", "is in use already"),
+        ("cluster retire prod --yes --reason", "--reason"),
+        ("cluster retire prod", "debts will be owed no more"),
+    ] {
+        let before = ground.git("rev-parse HEAD");
+        let answered = ground.run("bob", words).ends(2);
+        assert!(format!("{}{}", answered.out, answered.err).contains(says), "{words}: {}", answered.err);
+        assert_eq!(ground.git("rev-parse HEAD"), before);
+    }
+    ground.run("bob", "cluster retire prod --dry-run").ends(0).says("cluster prod is retired");
+    let retired = ground.run("bob", "cluster retire prod --reason switched-off --yes").ends(0);
+    retired.says("cluster prod is retired").says("takes its certificates until").says("alice");
+    assert_eq!(ground.errors(), [""; 0]);
+    assert_eq!(ground.owed(), [""; 0]);
+    ground.run("bob", "cluster list").ends(0).says("retired");
+    ground.run("bob", "cert issue apiserver -c prod --node cp-1").ends(3).says("is retired");
+    ground.run("bob", "rotate start -c prod --yes").ends(0).says("it is retired");
+
+    // What was hidden by it is back with it.
+    ground.run("bob", "cluster retire prod --revive --yes").ends(0).says("is in use again");
+    assert!(owed("exposure-open") > 0 && owed("excess-cert") > 0, "{:?}", ground.owed());
+    ground.run("bob", "cert issue apiserver -c prod --node cp-1").ends(0);
+}

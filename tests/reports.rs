@@ -187,7 +187,14 @@ fn others() -> Vec<String> {
     let mut others = ["init", "person add", "adopt", "open", "doctor", "completions", "man", "demo"].to_vec();
     others.push("credential");
     others.extend(["review", "textconv", "exposure", "person remove", "person revoke-key"]);
-    others.extend(["rotate start", "rotate trust", "rotate promote", "rotate distrust", "rotate remove"]);
+    others.extend([
+        "cluster retire",
+        "rotate start",
+        "rotate trust",
+        "rotate promote",
+        "rotate distrust",
+        "rotate remove",
+    ]);
     others.extend(["rotate next", "rotate undo", "rotate status", "rotate check"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
@@ -291,9 +298,19 @@ fn rotating_answers_as_it_did() {
     book.page("rotate-status-promoted", "bob", "rotate status");
     book.page("rotate-undo", "alice", "rotate undo etcd -c prod --yes");
     book.page("rotate-promote", "alice", "rotate promote etcd -c prod --yes");
-    book.page("rotate-distrust", "alice", "rotate distrust -c prod --confirm nodes-have-leaves --yes");
+    let distrust = "rotate distrust -c prod --confirm nodes-have-leaves --confirm secrets-rewritten --yes";
+    book.page("rotate-distrust", "alice", distrust);
     book.page("rotate-status-distrusted", "bob", "rotate status");
     book.page("rotate-remove", "alice", "rotate remove -c prod --yes");
+    book.page("rotate-start-standby", "alice", "rotate start etcd -c prod --standby --yes");
+    book.page("rotate-trust-standby", "alice", "rotate trust -c prod --yes");
+    book.page("rotate-status-standby", "bob", "rotate status");
+    book.page("rotate-status-standby-fleet", "bob", "rotate status --all-clusters");
+    book.page("rotate-start-emergency", "alice", "rotate start kubernetes -c prod --emergency --yes");
+    book.page("rotate-status-emergency", "bob", "rotate status --emergency");
+    book.page("rotate-trust-asks", "alice", "rotate trust -c prod --emergency");
+    book.page("cluster-retire-asks", "alice", "cluster retire prod");
+    book.page("cluster-retire", "alice", "cluster retire prod --yes");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn undo_goes_back_from_every_phase_before_distrust() {
         verifies(&steady, &back.join("pki/apiserver.crt").display().to_string(), "pki/ca.crt"),
         "and has issued anew"
     );
-    rotates(&ground, "undo");
+    rotates(&ground, "undo --confirm secrets-rewritten");
     // A generation that is given up is distrusted, and can be forgotten.
     rotates(&ground, "undo");
     assert_eq!(phases(&ground), all("distrusted"));
@@ -293,7 +293,7 @@ fn a_leavers_debts_are_gone_when_all_that_they_could_open_is_rotated() {
     refused(&ground, "rotate start -c prod --because-of bob --yes", 3, "is a keyholder of prod still");
     let started = rotates(&ground, "start --because-of alice");
     assert_eq!(started["made"].as_array().unwrap().len(), KEYSETS.len());
-    for step in ["trust", "promote", "distrust"] {
+    for step in ["trust", "promote", "distrust --confirm secrets-rewritten"] {
         assert!(ground.owed().iter().any(|code| code == "exposure-open"), "until the last step: {step}");
         rotates(&ground, step);
     }
@@ -321,8 +321,171 @@ fn other_work_goes_on_in_every_phase() {
         issues(&ground, step);
     }
     ground.now = ground.now.plus(Span::hours(2));
-    rotates(&ground, "distrust");
+    rotates(&ground, "distrust --confirm secrets-rewritten");
     issues(&ground, "distrust");
     rotates(&ground, "remove");
     issues(&ground, "remove");
+}
+
+#[test]
+fn no_yes_of_a_script_is_word_enough_that_secrets_were_written_again() {
+    let ground = with_cluster();
+    for step in ["start encryption", "trust", "promote"] {
+        rotates(&ground, step);
+    }
+    refused(&ground, "rotate distrust -c prod --yes", 3, "secrets-rewritten");
+    refused(&ground, "rotate distrust -c prod --yes --confirm nodes-have-leaves", 3, "secrets-rewritten");
+    refused(&ground, "rotate distrust encryption -c prod --yes --emergency", 3, "secrets-rewritten");
+    rotates(&ground, "distrust --confirm secrets-rewritten");
+}
+
+/// What `rotate status --emergency` says: of each stage its nodes with files and processes, and whether it runs something.
+fn stages(ground: &Ground) -> Vec<Value> {
+    let status = data(&ground.run("bob", "rotate status -c prod --emergency -o json").ends(0), "rotate status");
+    status["clusters"][0]["emergency"].as_array().unwrap().clone()
+}
+
+fn copied<'a>(stages: &'a [Value], node: &str) -> Vec<&'a str> {
+    let nodes = stages.iter().flat_map(|stage| stage["nodes"].as_array().unwrap());
+    let files = nodes.filter(|one| one["node"] == node).flat_map(|one| one["copy"].as_array().unwrap());
+    files.map(|file| file.as_str().unwrap()).collect()
+}
+
+fn restarted<'a>(stages: &'a [Value], node: &str) -> Vec<&'a str> {
+    let nodes = stages.iter().flat_map(|stage| stage["nodes"].as_array().unwrap());
+    let processes = nodes.filter(|one| one["node"] == node).flat_map(|one| one["restart"].as_array().unwrap());
+    processes.map(|process| process.as_str().unwrap()).collect()
+}
+
+#[test]
+fn in_an_emergency_no_gate_is_waited_for_and_one_export_brings_all() {
+    let ground = with_cluster();
+    ground.run("alice", "cert issue client -c prod --lifetime 30d").ends(0);
+    let steady = export(&ground, "e0");
+    assert!(stages(&ground).is_empty());
+    let started = rotates(&ground, "start --emergency");
+    assert_eq!(
+        started["left"],
+        serde_json::json!(["prod/encryption: nothing can be forged with it; rotate it afterwards"])
+    );
+    // What breaks is said before anything happens.
+    let asked = ground.run("bob", "rotate next -c prod --emergency").ends(2);
+    asked.says("are refused until they").says("every service-account token is void").says("--yes");
+    for step in ["next", "next", "distrust"] {
+        let moved = rotates(&ground, &format!("{step} --emergency"));
+        assert_eq!(moved["moves"].as_array().unwrap().len(), 4, "{step}");
+    }
+    assert_eq!(
+        phases(&ground),
+        ["distrusted", "distrusted", "distrusted", "distrusted", "steady"],
+        "encryption is last"
+    );
+    let new = export(&ground, "e1");
+    let old = steady.join("pki/apiserver.crt").display().to_string();
+    assert!(!verifies(&new, &old, "pki/ca.crt") && verifies(&new, "pki/apiserver.crt", "pki/ca.crt"));
+
+    // Client trust comes first; each file is copied once, and each process restarted once.
+    let stages = stages(&ground);
+    assert!(copied(&stages[..1], "cp-1").contains(&"pki/ca.crt"));
+    assert_eq!(restarted(&stages[..1], "cp-1"), [""; 0]);
+    for (node, processes) in [
+        ("cp-1", &["etcd", "kube-apiserver", "kubelet", "kube-controller-manager", "kube-scheduler"][..]),
+        ("w-1", &["kubelet"]),
+    ] {
+        assert_eq!(restarted(&stages, node), processes);
+        let mut files = copied(&stages, node);
+        let all = files.len();
+        files.sort_unstable();
+        files.dedup();
+        assert_eq!(files.len(), all, "{files:?}");
+        let has = |file: &&str| std::path::Path::new(file).extension().is_some_and(|e| e == "crt" || e == "conf");
+        for file in files.into_iter().filter(has).filter(|_| node == "cp-1") {
+            assert_ne!(std::fs::read(steady.join(file)).unwrap(), std::fs::read(new.join(file)).unwrap(), "{file}");
+        }
+    }
+    // Every file of the export that is another one now is among them.
+    let differs = |file: &&str| std::fs::read(steady.join(file)).unwrap() != std::fs::read(new.join(file)).unwrap();
+    let certificates = [
+        "pki/ca.crt",
+        "pki/apiserver.crt",
+        "pki/apiserver-kubelet-client.crt",
+        "pki/apiserver-etcd-client.crt",
+        "pki/front-proxy-ca.crt",
+        "pki/front-proxy-client.crt",
+        "pki/etcd/ca.crt",
+        "pki/etcd/server.crt",
+        "pki/etcd/peer.crt",
+        "pki/etcd/healthcheck-client.crt",
+        "pki/sa.pub",
+        "kubelet.conf",
+        "admin.conf",
+        "scheduler.conf",
+        "controller-manager.conf",
+        "kubelet/kubelet.crt",
+    ];
+    for file in certificates.iter().filter(|file| differs(file)) {
+        assert!(copied(&stages, "cp-1").contains(file), "{file}");
+    }
+    // etcd does not know the new CA yet, so its members can't be restarted one by one.
+    assert!(stages.iter().any(|stage| stage["together"] == true));
+    ground.run("alice", "rotate status -c prod --emergency").ends(0).says("delete configmap").says("ends     forged");
+    rotates(&ground, "remove");
+}
+
+#[test]
+fn a_generation_for_an_emergency_waits_and_makes_it_two_steps() {
+    let ground = with_cluster();
+    rotates(&ground, "start kubernetes etcd front-proxy service-account --standby");
+    rotates(&ground, "trust");
+    ground
+        .run("alice", "rotate status --all-clusters")
+        .ends(0)
+        .says("etcd             trusted")
+        .says("g2 for an emergency");
+    // Other rotations go on past it.
+    rotates(&ground, "start encryption");
+    for step in ["next", "next --confirm nodes-have-bundle", "distrust --confirm secrets-rewritten"] {
+        let moved = rotates(&ground, step);
+        assert_eq!(moved["moves"].as_array().unwrap().len(), 1, "{step}: {moved}");
+    }
+    rotates(&ground, "remove");
+    assert!(rotates(&ground, "promote")["moves"].as_array().unwrap().is_empty());
+    let left = rotates(&ground, "start kubernetes")["left"][0].as_str().unwrap().to_owned();
+    assert!(left.contains("g2 is kept for an emergency"), "{left}");
+    // The emergency.
+    rotates(&ground, "promote --emergency");
+    rotates(&ground, "distrust --emergency");
+    let stages = stages(&ground);
+    assert!(stages.iter().all(|stage| stage["together"] == false), "everybody trusts both already");
+    let first = copied(&stages[..1], "cp-1");
+    assert!(first.contains(&"pki/ca.crt") && first.contains(&"pki/apiserver.crt"), "{first:?}");
+    assert!(stages[1]["run"].as_str().unwrap().contains("delete configmap"));
+    rotates(&ground, "remove");
+    assert_eq!(phases(&ground), all("steady"));
+}
+
+#[test]
+fn a_generation_for_an_emergency_that_a_leaver_could_open_goes_with_the_one_that_issues() {
+    let ground = with_cluster();
+    rotates(&ground, "start kubernetes --standby");
+    rotates(&ground, "trust");
+    ground.run("bob", "person remove alice --reason left --yes").ends(0);
+    ground.run("bob", "reseal").ends(0);
+    let started = rotates(&ground, "start kubernetes --because-of alice");
+    assert_eq!(started["made"][0]["generation"], "g3");
+    for step in ["trust", "promote", "distrust"] {
+        rotates(&ground, step);
+    }
+    let status = data(&ground.run("bob", "rotate status -c prod -o json").ends(0), "rotate status");
+    let states = &status["clusters"][0]["keysets"][0]["states"];
+    assert_eq!(*states, serde_json::json!({"g1": "distrusted", "g2": "distrusted", "g3": "issuing"}));
+    rotates(&ground, "remove");
+    let verified = ground.verified();
+    let owed = verified.findings.iter().filter(|found| found.code == kluis::model::Code::ExposureOpen);
+    let paths: Vec<&str> = owed.filter_map(|found| found.path.as_deref()).collect();
+    assert!(!paths.is_empty() && paths.iter().all(|path| !path.contains("/ca.kubernetes.")), "{paths:?}");
+    // One that the leaver could not open is what to promote.
+    rotates(&ground, "start etcd --standby");
+    let left = rotates(&ground, "start etcd --because-of alice")["left"][0].as_str().unwrap().to_owned();
+    assert!(left.contains("g2 is kept for an emergency"), "{left}");
 }

@@ -12,9 +12,10 @@ use crate::model::{
 };
 use crate::ops::cluster::apply::{self, Applied};
 use crate::ops::cluster::new::{self, NewCluster, Wanted};
+use crate::ops::cluster::retire::{self, Retired};
 use crate::ops::cluster::template::{self, Description, NodeWords};
 use crate::ops::cluster::view::{self, ClusterList, ClusterPage};
-use crate::ops::{Failure, Gate, Session, names};
+use crate::ops::{Failure, Gate, Repository, Session, names};
 
 /// Make, list, show clusters, and bring their certificates in line with cluster.toml
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,25 @@ yours, the others run `kluis trust sign`.")]
 Edit clusters/NAME/cluster.toml first; the edited file goes into the same commit. Issues what is newly asked
 for, with new keys, and removes what belongs to no node any more. Asks before it acts.")]
     Apply,
+    /// Say that a cluster is no more: nothing is issued or owed there; drafts the next epoch
+    #[command(after_help = "EXAMPLES
+  kluis cluster retire old --reason 'switched off on 1 November'
+  kluis cluster retire -c old -c older --yes
+  kluis cluster retire old --revive
+
+Its files stay, and what was issued stays on record. Says before what lives on: Kubernetes goes on believing in
+certificates for as long as anything of the cluster runs, so switch it off first. Asks before it acts.")]
+    Retire {
+        /// The cluster, also as -c
+        #[arg(value_name = "NAME")]
+        name: Option<ClusterName>,
+        /// Why; stands in the epoch
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Take it back into use
+        #[arg(long)]
+        revive: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -177,6 +197,7 @@ pub fn name(args: &Args) -> String {
         Action::List => "list",
         Action::Show { .. } => "show",
         Action::Apply => "apply",
+        Action::Retire { .. } => "retire",
     };
     format!("cluster {action}")
 }
@@ -208,6 +229,17 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let applied = apply::apply(session, &clusters)?;
             let owed = applied.written.findings.clone();
             Ok(Answer::written(applied, &owed))
+        }
+        Action::Retire { name, reason, revive } => {
+            global.refuse_at()?;
+            let given = |repository: &Repository| match name {
+                Some(name) if !global.names_clusters() => Ok(vec![name.clone()]),
+                None if global.names_clusters() => global.clusters(repository),
+                _ => Err(Failure::usage("say which cluster, by its NAME or by -c")),
+            };
+            let retired = retire::retire(session, given, *revive, reason.as_deref())?;
+            let owed = retired.drafted.written.findings.clone();
+            Ok(Answer::written(retired, &owed))
         }
     }
 }
@@ -281,6 +313,26 @@ fn write_written(out: &mut dyn Write, written: &crate::ops::Written) -> io::Resu
         writeln!(out, "record {}", record.h16())?;
     }
     Ok(())
+}
+
+impl Report for Retired {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        super::change::write_drafted(out, &self.drafted.changes, &self.drafted.written)?;
+        for one in &self.remains {
+            if let Some(until) = one.until {
+                let people = match one.people.is_empty() {
+                    true => String::new(),
+                    false => format!(", {} among those who have one", names(&one.people)),
+                };
+                writeln!(out, "{}: what still runs there takes its certificates until {until}{people}", one.cluster)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
 }
 
 impl Report for ClusterList {

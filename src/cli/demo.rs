@@ -151,13 +151,15 @@ impl Story<'_> {
         self.step("a year later carol leaves: this is what she could open", "alice", remove, 0)?;
         self.step("sealing again takes nothing back from her", "alice", "reseal", 0)?;
         self.step("so it is owed", "bob", "verify", 5)?;
+        self.step("and this is the way out of it", "bob", "exposure carol", 5)?;
         let start = "rotate start -c prod --because-of carol --yes";
         self.step("new generations of all that she could open", "alice", start, 0)?;
         self.step("first everything trusts both", "alice", "rotate trust -c prod --yes", 0)?;
         self.step("what to do on the nodes, and what to see before going on", "bob", "rotate status -c prod", 0)?;
         let promote = "rotate promote -c prod --confirm nodes-have-bundle --yes";
         self.step("then the new ones issue, and every certificate is issued anew", "alice", promote, 0)?;
-        let distrust = "rotate distrust -c prod --confirm nodes-have-leaves --confirm clients-moved --yes";
+        let distrust = "rotate distrust -c prod --confirm nodes-have-leaves --confirm clients-moved \
+                        --confirm secrets-rewritten --yes";
         self.step("then nothing trusts the former ones", "alice", distrust, 0)?;
         self.step("and they are forgotten", "alice", "rotate remove -c prod --yes", 0)?;
         self.step("nothing is owed any more", "bob", "verify", 0)

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
 use crate::model::{Keyset, NodeName, PersonName, displayed};
-use crate::ops::rotate::{self, Checked, ClusterRotation, Phase, Removed, Rotations, Start, Started, Stepped, Verb, Wanted};
+use crate::ops::rotate::{
+    self, Checked, ClusterRotation, KeysetRotation, NodeSteps, Removed, Rotations, Start, Started, Stepped, Verb, Wanted,
+};
 use crate::ops::{Failure, Gate, Session};
 
 /// Rotate CAs, service-account and encryption keys, one phase at a time and without downtime
@@ -46,9 +48,12 @@ CAs and service-account keys take an epoch, which a quorum signs; all clusters a
         /// Only what this person, who is no keyholder any more, could open and is still in use
         #[arg(long, value_name = "PERSON")]
         because_of: Option<PersonName>,
-        /// Make it for an emergency: trust it next, and promote it only then
-        #[arg(long)]
+        /// Keep it for an emergency: trust it next, and promote it only then
+        #[arg(long, conflicts_with_all = ["emergency", "because_of"])]
         standby: bool,
+        /// Somebody forges: leave out what can't be used for that
+        #[arg(long)]
+        emergency: bool,
     },
     /// Let nodes and clients trust the new generations beside those that issue
     #[command(after_help = "EXAMPLES\n  kluis rotate trust -c prod\n  kluis rotate trust --all-clusters --yes")]
@@ -95,8 +100,12 @@ them), such as a copy made with rsync. Ends 3 where something differs.")]
         files: PathBuf,
     },
     /// Show the phase of each keyset, and what to do on which node before the next step
-    #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters")]
-    Status,
+    #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters\n  kluis rotate status -c prod --emergency")]
+    Status {
+        /// Show what is done where somebody forges: the order that cuts them off first, and what breaks
+        #[arg(long)]
+        emergency: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,6 +116,9 @@ struct Step {
     /// You have seen that this is so (repeatable); goes on record
     #[arg(long, value_name = "GATE")]
     confirm: Vec<String>,
+    /// Somebody forges: wait for no gate, and leave alone what can't be used for that
+    #[arg(long)]
+    emergency: bool,
 }
 
 /// The command's name in reports.
@@ -119,7 +131,7 @@ pub fn name(args: &Args) -> String {
         Action::Remove { .. } => "remove",
         Action::Next(_) => "next",
         Action::Undo(_) => "undo",
-        Action::Status => "status",
+        Action::Status { .. } => "status",
         Action::Check { .. } => "check",
     };
     format!("rotate {action}")
@@ -128,10 +140,10 @@ pub fn name(args: &Args) -> String {
 /// Runs the command.
 pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
     let (verb, words) = match &args.action {
-        Action::Status => {
+        Action::Status { emergency } => {
             let repository = session.open_reading(&Gate::Valid)?;
             let clusters = global.clusters_or_all(&repository)?;
-            return Ok(Answer::fine(rotate::status(&repository, &clusters)?));
+            return Ok(Answer::fine(rotate::status(&repository, &clusters, *emergency)?));
         }
         Action::Check { node, files } => {
             let repository = session.open_reading(&Gate::Valid)?;
@@ -139,12 +151,13 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let (checked, findings) = rotate::check(&repository, &cluster, node, files)?;
             return Ok(Answer::judged(checked, findings));
         }
-        Action::Start { keysets, because_of, standby } => {
+        Action::Start { keysets, because_of, standby, emergency } => {
             global.refuse_at()?;
             let mut repository = session.open(&Gate::Valid)?;
             let clusters = global.clusters(&repository)?;
-            let (because_of, standby) = (because_of.as_ref(), *standby);
-            let wanted = Start { clusters: &clusters, keysets, because_of, standby };
+            let because_of = because_of.as_ref();
+            let wanted =
+                Start { clusters: &clusters, keysets, because_of, standby: *standby, emergency: *emergency };
             let started = rotate::start(session, &mut repository, &wanted)?;
             let owed = started.written.findings.clone();
             return Ok(Answer::written(started, &owed));
@@ -167,7 +180,13 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     let mut repository = session.open(&Gate::Valid)?;
     let clusters = global.clusters(&repository)?;
     let confirmed: BTreeSet<String> = words.confirm.iter().cloned().collect();
-    let wanted = Wanted { verb, clusters: &clusters, keysets: &words.keysets, confirmed: &confirmed };
+    let wanted = Wanted {
+        verb,
+        clusters: &clusters,
+        keysets: &words.keysets,
+        confirmed: &confirmed,
+        emergency: words.emergency,
+    };
     let stepped = rotate::step(session, &mut repository, &wanted)?;
     let owed = stepped.written.findings.clone();
     Ok(Answer::written(stepped, &owed))
@@ -175,6 +194,10 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
 
 fn write_left(out: &mut dyn Write, left: &[String]) -> io::Result<()> {
     left.iter().try_for_each(|left| writeln!(out, "left     {left}"))
+}
+
+fn write_next(out: &mut dyn Write, emergency: bool) -> io::Result<()> {
+    writeln!(out, "next: kluis rotate status{}", if emergency { " --emergency" } else { "" })
 }
 
 fn write_record(out: &mut dyn Write, written: &crate::ops::Written) -> io::Result<()> {
@@ -204,7 +227,7 @@ impl Report for Started {
         if self.written.epoch.is_some() {
             super::change::write_missing(out, &self.written)?;
         }
-        writeln!(out, "next: kluis rotate status")
+        write_next(out, self.emergency)
     }
 
     fn data(&self) -> Value {
@@ -237,10 +260,11 @@ impl Report for Stepped {
         }
         if !self.people.is_empty() {
             let names = crate::ops::names(&self.people);
-            writeln!(out, "to ask for their next certificate (kluis request new): {names}")?;
+            let what = if self.emergency { "cut off until they ask for" } else { "to ask for" };
+            writeln!(out, "{what} their next certificate (kluis request new): {names}")?;
         }
         write_record(out, &self.written)?;
-        if self.written.dry_run { Ok(()) } else { writeln!(out, "next: kluis rotate status") }
+        if self.written.dry_run { Ok(()) } else { write_next(out, self.emergency) }
     }
 
     fn data(&self) -> Value {
@@ -291,7 +315,11 @@ impl Report for Rotations {
         if self.clusters.is_empty() {
             return writeln!(out, "no cluster yet");
         }
-        let under_way = |cluster: &ClusterRotation| cluster.keysets.iter().any(|one| one.phase != Phase::Steady);
+        let under_way = |cluster: &ClusterRotation| {
+            // One that waits for an emergency is shown where somebody looks at its cluster alone.
+            let shown = self.clusters.len() == 1 && cluster.keysets.iter().any(|one| one.standby.is_some());
+            shown || !cluster.emergency.is_empty() || cluster.keysets.iter().any(KeysetRotation::is_under_way)
+        };
         let (busy, steady): (Vec<_>, Vec<_>) = self.clusters.iter().partition(|cluster| under_way(cluster));
         for cluster in &busy {
             match busy.len() <= AT_LENGTH {
@@ -303,7 +331,16 @@ impl Report for Rotations {
             let names = steady.iter().map(|cluster| cluster.cluster.as_str()).collect::<Vec<_>>().join(", ");
             writeln!(out, "steady   {names}")?;
         }
-        let since = |cluster: &ClusterRotation| cluster.keysets.iter().filter_map(|one| one.since).min();
+        for cluster in &steady {
+            for one in &cluster.keysets {
+                if let Some(standby) = &one.standby {
+                    writeln!(out, "standby  {}/{} {standby} is trusted, for an emergency", cluster.cluster, one.keyset)?;
+                }
+            }
+        }
+        let since = |cluster: &ClusterRotation| {
+            cluster.keysets.iter().filter(|one| one.is_under_way()).filter_map(|one| one.since).min()
+        };
         let longest = busy.iter().filter_map(|cluster| Some((since(cluster)?, &cluster.cluster))).min();
         match longest.filter(|_| busy.len() > 1) {
             Some((since, name)) => writeln!(out, "longest  {name}, since {since}"),
@@ -317,7 +354,7 @@ impl Report for Rotations {
 }
 
 fn write_line(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<()> {
-    let about = cluster.keysets.iter().filter(|one| one.phase != Phase::Steady);
+    let about = cluster.keysets.iter().filter(|one| one.is_under_way());
     let about: Vec<String> = about.map(|one| format!("{} {}", one.keyset, one.phase.as_str())).collect();
     writeln!(out, "{:<12} {}", cluster.cluster.as_str(), about.join(", "))
 }
@@ -328,24 +365,26 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<(
     for one in &cluster.keysets {
         let states: Vec<String> = one.states.iter().map(|(generation, state)| format!("{generation} {state}")).collect();
         let since = one.since.map(|since| format!("  since {since}")).unwrap_or_default();
-        writeln!(out, "  {:<16} {:<10} {}{since}", one.keyset.as_str(), one.phase.as_str(), states.join(", "))?;
+        let standby = one.standby.as_ref().map(|next| format!("  {next} for an emergency")).unwrap_or_default();
+        let phase = one.phase.as_str();
+        writeln!(out, "  {:<16} {phase:<10} {}{since}{standby}", one.keyset.as_str(), states.join(", "))?;
+    }
+    if !cluster.emergency.is_empty() {
+        return write_emergency(out, cluster);
     }
     if !cluster.nodes.is_empty() {
-        writeln!(out, "\nnow, one node after the other, renaming new files over the old ones:")?;
+        let when = match cluster.keysets.iter().any(KeysetRotation::is_under_way) {
+            true => "now",
+            false => "unless it was done",
+        };
+        writeln!(out, "\n{when}, one node after the other, renaming new files over the old ones:")?;
         writeln!(out, "  kluis export kubeadm -c {name} --node NAME --out DIR")?;
     }
     for steps in &cluster.nodes {
         writeln!(out, "  {}", steps.node)?;
-        write_list(out, "copy", &steps.copy)?;
-        if !steps.copy_ca_keys.is_empty() {
-            let files = steps.copy_ca_keys.join(", ");
-            write_wrapped(out, "    ", &format!("and if CA keys are there: {files} of an export with --with-ca-keys"))?;
-        }
-        let restart: Vec<&str> = steps.restart.clone();
-        if restart.is_empty() {
+        write_steps(out, steps, false)?;
+        if steps.restart.is_empty() {
             writeln!(out, "    restart  nothing")?;
-        } else {
-            write_list(out, "restart", &restart)?;
         }
     }
     if !cluster.gates.is_empty() {
@@ -361,10 +400,54 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<(
     }
 }
 
-fn write_list(out: &mut dyn Write, name: &str, items: &[&str]) -> io::Result<()> {
-    let text = items.join(", ");
+/// The stages, for somebody whose cluster is being taken over: commands first, then what to do, stage by stage.
+fn write_emergency(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<()> {
+    let name = &cluster.cluster;
+    if let Some(next) = &cluster.next {
+        writeln!(out, "\nfirst, without waiting for any node, until it says that there is no next:")?;
+        writeln!(out, "  kluis {}", displayed(next))?;
+    }
+    writeln!(out, "\nthen, for every node")?;
+    writeln!(out, "  kluis export kubeadm -c {name} --node NAME --out DIR")?;
+    writeln!(out, "and from there, each stage everywhere before the next, renaming new files over the old ones:")?;
+    for (number, stage) in (1..).zip(&cluster.emergency) {
+        writeln!(out)?;
+        write_wrapped(out, "  ", &format!("{number}. {}", stage.what))?;
+        for steps in &stage.nodes {
+            writeln!(out, "  {}", steps.node)?;
+            write_steps(out, steps, stage.together)?;
+        }
+        if let Some(run) = stage.run {
+            writeln!(out, "    run      {run}")?;
+        }
+        if let Some(ends) = stage.ends {
+            write_list(out, "ends", ends)?;
+        }
+        for breaks in &stage.breaks {
+            write_list(out, "breaks", breaks)?;
+        }
+    }
+    writeln!(out, "\nEncryption keys forge nothing: rotate them afterwards. Then: kluis rotate remove -c {name}")
+}
+
+fn write_steps(out: &mut dyn Write, steps: &NodeSteps, together: bool) -> io::Result<()> {
+    if !steps.copy.is_empty() {
+        write_list(out, "copy", &steps.copy.join(", "))?;
+    }
+    if !steps.copy_ca_keys.is_empty() {
+        let files = steps.copy_ca_keys.join(", ");
+        write_wrapped(out, "    ", &format!("and if CA keys are there: {files} of an export with --with-ca-keys"))?;
+    }
+    match (steps.restart.is_empty(), together) {
+        (true, _) => Ok(()),
+        (false, true) => write_list(out, "restart", &format!("{}, stopped before and started after", steps.restart.join(", "))),
+        (false, false) => write_list(out, "restart", &steps.restart.join(", ")),
+    }
+}
+
+fn write_list(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
     let mut lines = Vec::new();
-    wrap(&text, 66, &mut lines);
+    wrap(text, 66, &mut lines);
     for (at, line) in lines.iter().enumerate() {
         writeln!(out, "    {:<8} {line}", if at == 0 { name } else { "" })?;
     }

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::plan::{Plan, Written, new_record};
+use super::requests::check_reason;
 use super::session::{Gate, Session};
-use crate::model::{Code, Digest, PersonName, Remedy, Time, check_text};
+use crate::model::{Code, Digest, PersonName, Remedy, Time};
 use crate::trust::Verified;
 
 /// What a void record says, and so what adopting it vouches for.
@@ -45,9 +46,7 @@ pub struct Adopted {
 
 /// Adopts the records that `names` are the hashes of, or the beginnings of hashes.
 pub fn adopt(session: &mut Session, names: &[String], reason: &str) -> Result<Adopted, Failure> {
-    if reason.trim().is_empty() || reason.len() > 500 || !check_text(reason) {
-        return Err(Failure::usage("--reason is 1 to 500 bytes of plain text: colleagues and auditors read it"));
-    }
+    check_reason(reason)?;
     let mut repository = session.open(&Gate::Void)?;
     let mut found: BTreeSet<usize> = BTreeSet::new();
     for name in names {

@@ -260,6 +260,8 @@ impl Session {
             return Ok(());
         }
         if !self.terminal.is_interactive() {
+            // An error is one line.
+            let question = question.replace("\n- ", " ").replace('\n', " ");
             return Err(Failure::usage(format!(
                 "{question} There is no terminal to ask on: repeat with --yes to go on"
             )));

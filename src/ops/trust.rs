@@ -106,13 +106,14 @@ pub fn set(session: &mut Session, settings: &[Setting], what: &str) -> Result<Dr
     carry_out(session, &mut repository, draft, (&what, renewed))
 }
 
-fn start(session: &Session, repository: &Repository, what: &str) -> Result<Draft, Failure> {
+/// The draft to change, from the one that is there or the latest epoch, for the reason `what`.
+pub(super) fn start(session: &Session, repository: &Repository, what: &str) -> Result<Draft, Failure> {
     let draft = Draft::start(&repository.verified, session.now, what);
     draft.ok_or_else(|| Failure::refused("there is no valid epoch").help(Remedy::Verify))
 }
 
 /// Signs and writes the draft, if it changes anything. `renewed` says whether another end alone is a change.
-fn carry_out(
+pub(super) fn carry_out(
     session: &mut Session,
     repository: &mut Repository,
     mut draft: Draft,

@@ -65,12 +65,24 @@ impl Etcd {
     /// Ends a member as a service manager does, starts it again on the files that lie in its directory now, and waits until
     /// it is healthy: it serves, and there is a quorum.
     pub fn restart(&mut self, index: usize, log: &str) {
+        self.members[index].process.stop();
+        self.start_again(index, log);
+        self.wait_for_health(index);
+    }
+
+    /// Ends all members, runs `between`, and starts all again.
+    pub fn restart_together(&mut self, log: &str, between: impl FnOnce()) {
+        self.members.iter_mut().for_each(|member| member.process.stop());
+        between();
+        (0..self.members.len()).for_each(|index| self.start_again(index, &format!("{log}-{index}")));
+        (0..self.members.len()).for_each(|index| self.wait_for_health(index));
+    }
+
+    fn start_again(&mut self, index: usize, log: &str) {
         let member = &mut self.members[index];
-        member.process.stop();
         let run =
             self::member(&self.scratch, &member.export, member.name, &member.client, &member.peer, &self.everyone);
         member.process = run.starts(log, &self.scratch);
-        self.wait_for_health(index);
     }
 
     fn wait_for_health(&mut self, index: usize) {

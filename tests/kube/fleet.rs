@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::control_plane::{Component, Etcd, api_server};
+use crate::emergency::the_configmap_is_made_anew;
 use crate::exports::{CONTROL_PLANES, Export, Exports};
 use crate::load::{Attempt, Credentials, Load, Question, Seat, Server};
 use crate::process::{Run, Running, Scratch, free_port, wait_until};
@@ -86,7 +87,7 @@ impl Fleet {
         self.kubectl_with(&self.node("cp-1").file("admin.conf"))
     }
 
-    fn kubectl_with(&self, kubeconfig: &Path) -> Run {
+    pub fn kubectl_with(&self, kubeconfig: &Path) -> Run {
         let run = Run::new(&programs::kubernetes("kubectl"), self.path());
         run.flag("kubeconfig", kubeconfig).args(["--request-timeout=30s"])
     }
@@ -99,7 +100,12 @@ impl Fleet {
 
     /// What `kluis rotate status` says.
     pub fn status(&self) -> Value {
-        let report = self.exports.kluis(["rotate", "status", "-c", "prod", "-o", "json"]);
+        self.status_with(&[])
+    }
+
+    fn status_with(&self, flags: &[&str]) -> Value {
+        let words = ["rotate", "status", "-c", "prod", "-o", "json"];
+        let report = self.exports.kluis(words.into_iter().chain(flags.iter().copied()));
         let report: Value = serde_json::from_str(&report).expect("a report");
         report["data"]["clusters"][0].clone()
     }
@@ -118,6 +124,44 @@ impl Fleet {
                     then(self, name, process);
                 }
             }
+        }
+    }
+
+    /// Does what `rotate status --emergency` says, each stage everywhere before the next; `then` sees what each stage ends.
+    pub fn follow_the_emergency(&mut self, load: &Load, kubelet: &Seat, mut then: impl FnMut(&Fleet, &str)) {
+        let stages = self.status_with(&["--emergency"])["emergency"].as_array().expect("stages").clone();
+        self.copies += 1;
+        let nodes = CONTROL_PLANES.iter().map(|(name, ..)| *name).chain(["w-1"]);
+        let exports: BTreeMap<&str, Export> =
+            nodes.map(|name| (name, self.exports.node_now(name, &format!("{name}-{}", self.copies)))).collect();
+        for stage in &stages {
+            let nodes = stage["nodes"].as_array().expect("nodes");
+            let copy = |steps: &Value, live: &Path| {
+                let name = steps["node"].as_str().expect("a name");
+                let (export, live) = (exports[name].path(), live.join(name));
+                words(&steps["copy"]).for_each(|file| rename_over(&export.join(file), &live.join(file)));
+            };
+            let live = self.path().join("live");
+            if stage["together"] == true {
+                self.starts += 1;
+                let log = format!("etcd-{}", self.starts);
+                self.etcd.restart_together(&log, || nodes.iter().for_each(|steps| copy(steps, &live)));
+            } else {
+                for steps in nodes {
+                    copy(steps, &live);
+                    let name = steps["node"].as_str().expect("a name");
+                    words(&steps["restart"]).for_each(|process| {
+                        self.restart(name, process, load, kubelet);
+                    });
+                }
+            }
+            if stage["run"].as_str().is_some_and(|run| run.contains("delete configmap")) {
+                the_configmap_is_made_anew(self, &exports["cp-1"].file("admin.conf"));
+            }
+            then(self, stage["ends"].as_str().unwrap_or_default());
+        }
+        for (name, export) in &exports {
+            must_be_alike(export, &self.path().join("live").join(name));
         }
     }
 

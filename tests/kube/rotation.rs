@@ -141,7 +141,7 @@ fn rotation(fleet: &mut Fleet, load: &Load, clients: &Clients, old: &Old) {
         old.forger.is_let_in(fleet, load, left);
     });
     eprintln!("who forges with the leaked keys:\n{}", cut_off.join("\n"));
-    the_configmap_is_made_anew(fleet);
+    the_configmap_is_made_anew(fleet, &fleet.node("cp-1").file("admin.conf"));
     old.forger.is_let_in(fleet, load, &[]);
     the_former_generation_is_worth_nothing(fleet, load, old);
     fleet.exports.kluis(["rotate", "remove", "-c", "prod", "--yes"]);
@@ -276,7 +276,7 @@ fn asks(load: &Load, seat: &Seat) {
 const RENEWAL: u64 = 5;
 
 /// A token of the pod's service account, for the shortest time that there is.
-fn token(load: &Load, by: &Credentials, turn: u64) -> Option<String> {
+pub fn token(load: &Load, by: &Credentials, turn: u64) -> Option<String> {
     let spec =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}});
     let question = Question::post("/api/v1/namespaces/default/serviceaccounts/pod/token", &spec);

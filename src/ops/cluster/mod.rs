@@ -1,8 +1,10 @@
-//! Clusters: making one (`new`), bringing certificates in line with cluster.toml (`apply`), and looking (`view`).
+//! Clusters: making one (`new`), bringing certificates in line with cluster.toml (`apply`), retiring one (`retire`), and
+//! looking (`view`).
 
 pub mod apply;
 mod making;
 pub mod new;
+pub mod retire;
 pub mod template;
 pub mod view;
 

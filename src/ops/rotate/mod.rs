@@ -3,6 +3,7 @@
 //! them, `remove` drops them, and `steps` says what to do on which node in between.
 
 mod check;
+mod emergency;
 mod remove;
 mod start;
 mod status;
@@ -10,6 +11,7 @@ mod step;
 mod steps;
 
 pub use check::{Checked, check};
+pub use emergency::Stage;
 pub use remove::{Removed, remove};
 pub use start::{Start, Started, start};
 pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
@@ -55,6 +57,9 @@ impl Phase {
     }
 }
 
+/// What stands in `gates` of a generation that is kept for an emergency: whoever staged it said so (`start --standby`).
+const STANDBY: &str = "standby";
+
 /// One keyset of one cluster, with the one state of each generation.
 #[derive(Debug, Clone)]
 pub struct Position {
@@ -67,6 +72,11 @@ pub struct Position {
     /// Whether a generation that is trusted now has issued, or one that is staged was trusted: an `undo` came in between,
     /// and nodes may still have what it took back.
     pub went_back: bool,
+    /// Whether the next generation is one that is kept for an emergency.
+    pub standby: bool,
+    /// Whether nodes and clients trusted the next generation, or the one that issues, before it issued: it was kept for an
+    /// emergency, or somebody confirmed it. Otherwise they may learn of it only together with its leaves.
+    pub trusted_before: bool,
 }
 
 impl Position {
@@ -90,17 +100,41 @@ impl Position {
         single.retain(|generation, state| {
             *state != State::Distrusted || is_there(repository, cluster, keyset, *generation)
         });
+        let said = |generation: Generation| {
+            let said = repository.verified.log.counted().flat_map(|(_, logged)| &logged.record.phase);
+            said.filter(move |one| one.cluster == *cluster && one.keyset == keyset && one.generation == generation)
+        };
         let went_back = single.iter().any(|(generation, state)| {
             let before = match state {
                 State::Trusted => State::Issuing,
                 State::Staged => State::Trusted,
                 _ => return false,
             };
-            let said = repository.verified.log.counted().flat_map(|(_, logged)| &logged.record.phase);
-            said.filter(|one| one.cluster == *cluster && one.keyset == keyset && one.generation == *generation)
-                .any(|one| one.state == before)
+            said(*generation).any(|one| one.state == before)
         });
-        Ok(Self { issuing, states: single, newest, went_back })
+        let has = |generation, gate: &str| said(generation).any(|one| one.gates.iter().any(|have| have == gate));
+        let mut position = Self { issuing, states: single, newest, went_back, standby: false, trusted_before: false };
+        let next = position.next();
+        position.standby = next.is_some_and(|next| has(next, STANDBY));
+        let of = next.unwrap_or(issuing);
+        position.trusted_before = has(of, STANDBY) || has(of, steps::BUNDLE.name);
+        Ok(position)
+    }
+
+    /// The generation that is to issue next: the newest that is staged or trusted, where it is newer than the one that issues.
+    pub fn next(&self) -> Option<Generation> {
+        let waits = self.with(State::Staged).chain(self.with(State::Trusted));
+        waits.max().filter(|next| *next > self.issuing)
+    }
+
+    /// What is over and not distrusted yet: what retires, and what was passed over, such as one for an emergency.
+    pub fn former(&self) -> impl Iterator<Item = Generation> + '_ {
+        let over = self.states.iter().filter(|(generation, state)| match state {
+            State::Retiring => true,
+            State::Staged | State::Trusted => **generation < self.issuing,
+            State::Issuing | State::Distrusted => false,
+        });
+        over.map(|(generation, _)| *generation)
     }
 
     /// The generations in a state, by number.
@@ -110,13 +144,12 @@ impl Position {
 
     /// The phase: what is farthest on the way decides, so that nothing that is half done is passed over.
     pub fn phase(&self) -> Phase {
-        let has = |state| self.with(state).next().is_some();
-        match () {
-            () if has(State::Retiring) => Phase::Promoted,
-            () if has(State::Trusted) => Phase::Trusted,
-            () if has(State::Staged) => Phase::Staged,
-            () if has(State::Distrusted) => Phase::Distrusted,
-            () => Phase::Steady,
+        match self.next().and_then(|next| self.states.get(&next)) {
+            _ if self.former().next().is_some() => Phase::Promoted,
+            Some(State::Trusted) => Phase::Trusted,
+            Some(_) => Phase::Staged,
+            None if self.with(State::Distrusted).next().is_some() => Phase::Distrusted,
+            None => Phase::Steady,
         }
     }
 }

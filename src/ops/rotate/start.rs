@@ -15,7 +15,7 @@ use super::super::issuing::{self, Target};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::secrets::Recipients;
 use super::super::session::{Repository, Session};
-use super::{Phase, Position, chosen};
+use super::{Phase, Position, STANDBY, chosen, emergency};
 use crate::model::{ClusterName, Digest, Generation, Keyset, PersonName, Place, Remedy, SealedName, State, Time};
 use crate::pki::{self, Facts, PrivateKey};
 use crate::seal::{KeyBody, SealedKey};
@@ -32,6 +32,8 @@ pub struct Start<'a> {
     pub because_of: Option<&'a PersonName>,
     /// Kept for an emergency: trusted from now on, and promoted only then.
     pub standby: bool,
+    /// Somebody forges: what can't be used for that is left for later.
+    pub emergency: bool,
 }
 
 /// One new generation.
@@ -56,6 +58,8 @@ pub struct Started {
     pub made: Vec<Made>,
     /// Keysets that were left alone, and why.
     pub left: Vec<String>,
+    /// Whether it is for an emergency that is there.
+    pub emergency: bool,
     /// What was written.
     #[serde(flatten)]
     pub written: Written,
@@ -76,12 +80,16 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
         // Whoever can't be sealed to is found before anybody is asked, or waits for keys.
         Recipients::of(&repository.verified, repository.epoch()?, repository.cluster(name)?, session)?;
     }
-    let mut report = Started { made: Vec::new(), left, written: Written::default() };
+    let mut report = Started { made: Vec::new(), left, emergency: wanted.emergency, written: Written::default() };
     report.written.dry_run = session.settings.dry_run;
     if made.is_empty() {
         return Ok(report);
     }
-    let command = if wanted.standby { "rotate start --standby" } else { "rotate start" };
+    let command = match (wanted.standby, wanted.emergency) {
+        (true, _) => "rotate start --standby",
+        (_, true) => "rotate start --emergency",
+        _ => "rotate start",
+    };
     let mut record = new_record(&repository.verified, &actor.name, session.now, command)?;
     record.accepted = issuing::accepted(session, &repository.verified)?;
     record.reason = wanted.because_of.map(|person| format!("because of {person}")).unwrap_or_default();
@@ -107,6 +115,9 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
             let one = &mut made[at];
             let key = if one.keyset.is_symmetric() { None } else { keys.next() };
             generation(session, repository, (&mut draft, &config), one, key, (&mut record, &mut plan))?;
+        }
+        if wanted.standby {
+            record.phase.iter_mut().for_each(|phase| phase.gates = vec![STANDBY.to_owned()]);
         }
         (session.progress)("making generations", done + 1, total);
     }
@@ -138,17 +149,20 @@ fn plan(
         }
         for keyset in chosen(repository, name, wanted.keysets)? {
             let position = Position::of(repository, name, keyset)?;
-            if let Some(exposed) = &exposed
-                && !exposed.contains(&(name.clone(), keyset, position.issuing))
-            {
+            let could_open = |generation: Generation| match &exposed {
+                Some(exposed) => exposed.contains(&(name.clone(), keyset, generation)),
+                None => true,
+            };
+            if !could_open(position.issuing) {
                 continue;
             }
-            match position.phase() {
-                Phase::Steady | Phase::Distrusted => {}
-                phase => {
-                    left.push(format!("{name}/{keyset}: its rotation is under way ({})", phase.as_str()));
-                    continue;
-                }
+            if let Some(why) = waits(&position, wanted, could_open) {
+                left.push(format!("{name}/{keyset}: {why}"));
+                continue;
+            }
+            if wanted.emergency && !emergency::forges(keyset) {
+                left.push(format!("{name}/{keyset}: nothing can be forged with it; rotate it afterwards"));
+                continue;
             }
             let listed = repository.cluster(name)?.generations(keyset).map(|(generation, _)| generation);
             let last = listed.chain([position.newest]).map(Generation::number).max().unwrap_or(0);
@@ -158,6 +172,18 @@ fn plan(
         }
     }
     Ok((made, left))
+}
+
+/// Why no generation is made where another one is under way. One for an emergency that the leaver could open too is passed
+/// over: it is distrusted along with the one that issues.
+fn waits(position: &Position, wanted: &Start<'_>, could_open: impl Fn(Generation) -> bool) -> Option<String> {
+    let phase = position.phase();
+    match position.next() {
+        Some(next) if position.standby && wanted.because_of.is_some() && could_open(next) => None,
+        Some(next) if position.standby => Some(format!("{next} is kept for an emergency, and {}", phase.as_str())),
+        _ if matches!(phase, Phase::Steady | Phase::Distrusted) => None,
+        _ => Some(format!("its rotation is under way ({})", phase.as_str())),
+    }
 }
 
 /// The generations that `person` can open still. Refuses while they would be sealed to again.

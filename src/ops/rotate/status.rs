@@ -8,7 +8,7 @@ use super::super::cert::config;
 use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::steps::{self, NodeSteps};
-use super::{Phase, Position, keysets};
+use super::{Phase, Position, Stage, emergency, keysets};
 use crate::model::{ClusterName, Keyset, State, Time};
 
 /// Where one keyset stands.
@@ -22,6 +22,15 @@ pub struct KeysetRotation {
     pub states: BTreeMap<String, State>,
     /// Since when it stands there, by the record's word.
     pub since: Option<Time>,
+    /// The next generation, where it is kept for an emergency.
+    pub standby: Option<String>,
+}
+
+impl KeysetRotation {
+    /// Whether its rotation waits for somebody: one that is ready for an emergency does not.
+    pub fn is_under_way(&self) -> bool {
+        self.phase != Phase::Steady && !(self.standby.is_some() && self.phase == Phase::Trusted)
+    }
 }
 
 /// Where one cluster stands.
@@ -35,6 +44,8 @@ pub struct ClusterRotation {
     pub nodes: Vec<NodeSteps>,
     /// What has to be so before the next step: name and clause.
     pub gates: BTreeMap<&'static str, &'static str>,
+    /// In an emergency, where that was asked for: what is done instead, stage by stage, after `distrust`.
+    pub emergency: Vec<Stage>,
     /// The next command, without the leading `kluis`.
     pub next: Option<String>,
 }
@@ -46,10 +57,30 @@ pub struct Rotations {
     pub clusters: Vec<ClusterRotation>,
 }
 
-/// Where the rotations of `clusters` stand.
-pub fn status(repository: &Repository, clusters: &[ClusterName]) -> Result<Rotations, Failure> {
-    let clusters = clusters.iter().map(|name| of_cluster(repository, name));
+/// Where the rotations of `clusters` stand; with `emergency`, what to do where somebody forges.
+pub fn status(repository: &Repository, clusters: &[ClusterName], emergency: bool) -> Result<Rotations, Failure> {
+    let clusters = clusters.iter().map(|name| match emergency {
+        true => of_emergency(repository, name),
+        false => of_cluster(repository, name),
+    });
     Ok(Rotations { clusters: clusters.collect::<Result<_, _>>()? })
+}
+
+fn of_emergency(repository: &Repository, name: &ClusterName) -> Result<ClusterRotation, Failure> {
+    let mut rotation = of_cluster(repository, name)?;
+    if repository.cluster(name)?.retired {
+        return Ok(rotation);
+    }
+    rotation.nodes.clear();
+    rotation.gates.clear();
+    rotation.emergency = emergency::stages(repository, name)?;
+    let about = rotation.keysets.iter().filter(|one| emergency::forges(one.keyset) && one.phase != Phase::Steady);
+    rotation.next = match about.map(|one| one.phase).min() {
+        None => Some(format!("rotate start --emergency -c {name}")),
+        Some(Phase::Distrusted) => None,
+        Some(phase) => Some(format!("rotate {} --emergency -c {name}", verb(phase))),
+    };
+    Ok(rotation)
 }
 
 fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRotation, Failure> {
@@ -58,6 +89,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
         keysets: Vec::new(),
         nodes: Vec::new(),
         gates: BTreeMap::new(),
+        emergency: Vec::new(),
         next: None,
     };
     if repository.cluster(name)?.retired {
@@ -68,12 +100,16 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
     for keyset in keysets(repository, name) {
         let position = Position::of(repository, name, keyset)?;
         let phase = position.phase();
-        phases.push((keyset, phase));
+        let standby = position.next().filter(|_| position.standby).map(|next| next.to_string());
         on_nodes.push((keyset, steps::on_nodes(phase, position.went_back)));
         let since = if phase == Phase::Steady { None } else { since(repository, name, keyset) };
         let states = position.states.into_iter().map(|(generation, state)| (generation.to_string(), state)).collect();
-        rotation.keysets.push(KeysetRotation { keyset, phase, states, since });
-        rotation.gates.extend(steps::gates(keyset, phase).into_iter().map(|gate| (gate.name, gate.what)));
+        let rotates = KeysetRotation { keyset, phase, states, since, standby };
+        if rotates.is_under_way() {
+            phases.push((keyset, phase));
+            rotation.gates.extend(steps::gates(keyset, phase).into_iter().map(|gate| (gate.name, gate.what)));
+        }
+        rotation.keysets.push(rotates);
     }
     let nodes = &config(repository, name)?.nodes;
     let steps = nodes.iter().map(|node| steps::on_node(node, &on_nodes)).filter(|steps| !steps.copy.is_empty());
@@ -88,28 +124,33 @@ fn since(repository: &Repository, name: &ClusterName, keyset: Keyset) -> Option<
     steps.map(|record| record.time).max()
 }
 
+/// The step that begins in a phase.
+fn verb(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Steady => "start",
+        Phase::Staged => "trust",
+        Phase::Trusted => "promote",
+        Phase::Promoted => "distrust",
+        Phase::Distrusted => "remove",
+    }
+}
+
 /// The command that moves what is least far on. Keysets in different phases are named, so that one command is one step.
 fn next(
     name: &ClusterName,
     phases: &[(Keyset, Phase)],
     gates: &BTreeMap<&'static str, &'static str>,
 ) -> Option<String> {
-    let about: Vec<(Keyset, Phase)> = phases.iter().filter(|(_, phase)| *phase != Phase::Steady).copied().collect();
-    let first = about.iter().map(|(_, phase)| *phase).min()?;
-    let distinct: BTreeSet<Phase> = about.iter().map(|(_, phase)| *phase).collect();
-    let verb = match first {
-        Phase::Staged => "trust",
-        Phase::Trusted => "promote",
-        Phase::Promoted => "distrust",
-        _ => "remove",
-    };
+    let first = phases.iter().map(|(_, phase)| *phase).min()?;
+    let distinct: BTreeSet<Phase> = phases.iter().map(|(_, phase)| *phase).collect();
+    let verb = verb(first);
     let mut line = format!("rotate {verb}");
     if distinct.len() > 1 {
-        about.iter().filter(|(_, phase)| *phase == first).for_each(|(keyset, _)| line.push_str(&format!(" {keyset}")));
+        phases.iter().filter(|(_, phase)| *phase == first).for_each(|(keyset, _)| line.push_str(&format!(" {keyset}")));
     }
     line.push_str(&format!(" -c {name}"));
     if verb != "remove" {
-        let wanted: BTreeSet<&str> = about
+        let wanted: BTreeSet<&str> = phases
             .iter()
             .filter(|(_, phase)| *phase == first)
             .flat_map(|(keyset, phase)| steps::gates(*keyset, *phase))

@@ -13,7 +13,7 @@ use super::super::issuing::{self, BundleWork, NodeWork};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Repository, Session};
 use super::steps::{self, Gate};
-use super::{Phase, Position, chosen};
+use super::{Phase, Position, chosen, emergency};
 use crate::model::{
     ClusterName, Digest, Generation, Keyset, Node, PersonName, Place, Profile, Remedy, SealedName, State, Time,
 };
@@ -69,6 +69,8 @@ pub struct Wanted<'a> {
     pub keysets: &'a [Keyset],
     /// The gates that whoever runs this has seen to be so.
     pub confirmed: &'a BTreeSet<String>,
+    /// Somebody forges: no gate is waited for, and what can't be used for that is left for later.
+    pub emergency: bool,
 }
 
 /// One keyset's step.
@@ -98,6 +100,8 @@ pub struct Stepped {
     pub moves: Vec<Move>,
     /// Keysets that were left alone, and why.
     pub left: Vec<String>,
+    /// Whether no gate was waited for.
+    pub emergency: bool,
     /// Certificates that were issued by the generation that issues now.
     pub certificates: Vec<Made>,
     /// People with a live certificate of a generation that retires: they ask for the next.
@@ -116,6 +120,7 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
     let mut report = Stepped {
         moves: Vec::new(),
         left,
+        emergency: wanted.emergency,
         certificates: Vec::new(),
         people: BTreeSet::new(),
         opened: Vec::new(),
@@ -132,14 +137,14 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
             issuing::check_issuer(&one.cluster, cluster, &actor.name)?;
             issuing::check_distribution(config(repository, &one.cluster)?)?;
         }
-        check_distrust(repository, one, wanted.confirmed, session.now)?;
+        check_distrust(repository, one, wanted, session.now)?;
         report.people.extend(people_of(repository, one, session.now));
     }
-    pass_gates(session, &mut moves, wanted)?;
+    pass_gates(session, repository, &mut moves, wanted)?;
     let works = works(repository, &moves)?;
     report.opened = opens(&works);
-    let mut record =
-        new_record(&repository.verified, &actor.name, session.now, &format!("rotate {}", wanted.verb.as_str()))?;
+    let command = format!("rotate {}{}", wanted.verb.as_str(), if wanted.emergency { " --emergency" } else { "" });
+    let mut record = new_record(&repository.verified, &actor.name, session.now, &command)?;
     if works.iter().any(|work| !work.nodes.is_empty()) {
         record.accepted = issuing::accepted(session, &repository.verified)?;
     }
@@ -206,6 +211,10 @@ fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>
         for keyset in chosen(repository, name, wanted.keysets)? {
             let position = Position::of(repository, name, keyset)?;
             let phase = position.phase();
+            if let Some(why) = passed_over(&position, keyset, wanted) {
+                left.push(format!("{name}/{keyset}: {why}"));
+                continue;
+            }
             let verb = match wanted.verb {
                 Verb::Next => match phase {
                     Phase::Staged => Verb::Trust,
@@ -236,6 +245,23 @@ fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>
     Ok((moves, left))
 }
 
+/// Why a keyset that nobody named stays where it is: it is ready for an emergency, or of no use to whoever forges.
+fn passed_over(position: &Position, keyset: Keyset, wanted: &Wanted<'_>) -> Option<String> {
+    let phase = position.phase();
+    if !wanted.keysets.is_empty() || phase == Phase::Steady {
+        return None;
+    }
+    match position.next() {
+        _ if wanted.emergency && !emergency::forges(keyset) => {
+            Some(format!("{}; nothing can be forged with it", phase.as_str()))
+        }
+        Some(next) if position.standby && phase == Phase::Trusted && !wanted.emergency => {
+            Some(format!("{next} is kept for an emergency; name the keyset to move it"))
+        }
+        _ => None,
+    }
+}
+
 fn misplaced(name: &ClusterName, keyset: Keyset, phase: Phase, verb: Verb) -> Failure {
     let from = verb.from().map(|from| format!(", and {} begins where it is {}", verb.as_str(), from.as_str()));
     let what = format!("{name}/{keyset} is {}{}", phase.as_str(), from.unwrap_or_default());
@@ -249,21 +275,20 @@ fn misplaced(name: &ClusterName, keyset: Keyset, phase: Phase, verb: Verb) -> Fa
 
 /// The phase and states that a step leads to; `None` where it does not begin here.
 fn moved(position: &Position, verb: Verb, phase: Phase) -> Option<(Phase, Vec<(Generation, State)>)> {
-    let all = |from: State, to: State| position.with(from).map(move |generation| (generation, to)).collect::<Vec<_>>();
-    // The newest of several: an older one that was trusted and never promoted stays as it is.
-    let newest = |state| position.with(state).last();
+    let next = || position.next();
     match (verb, phase) {
-        (Verb::Trust, Phase::Staged) => Some((Phase::Trusted, all(State::Staged, State::Trusted))),
+        (Verb::Trust, Phase::Staged) => Some((Phase::Trusted, vec![(next()?, State::Trusted)])),
         (Verb::Promote, Phase::Trusted) => {
-            let next = newest(State::Trusted)?;
-            Some((Phase::Promoted, vec![(position.issuing, State::Retiring), (next, State::Issuing)]))
+            Some((Phase::Promoted, vec![(position.issuing, State::Retiring), (next()?, State::Issuing)]))
         }
-        (Verb::Distrust, Phase::Promoted) => Some((Phase::Distrusted, all(State::Retiring, State::Distrusted))),
+        (Verb::Distrust, Phase::Promoted) => {
+            Some((Phase::Distrusted, position.former().map(|generation| (generation, State::Distrusted)).collect()))
+        }
         // A generation that nothing ever trusted is given up.
-        (Verb::Undo, Phase::Staged) => Some((Phase::Distrusted, all(State::Staged, State::Distrusted))),
-        (Verb::Undo, Phase::Trusted) => Some((Phase::Staged, all(State::Trusted, State::Staged))),
+        (Verb::Undo, Phase::Staged) => Some((Phase::Distrusted, vec![(next()?, State::Distrusted)])),
+        (Verb::Undo, Phase::Trusted) => Some((Phase::Staged, vec![(next()?, State::Staged)])),
         (Verb::Undo, Phase::Promoted) => {
-            let former = newest(State::Retiring)?;
+            let former = position.with(State::Retiring).last()?;
             Some((Phase::Trusted, vec![(former, State::Issuing), (position.issuing, State::Trusted)]))
         }
         _ => None,
@@ -280,8 +305,14 @@ fn check_gates(confirmed: &BTreeSet<String>) -> Result<(), Failure> {
 }
 
 /// Asks for the gates between the phases. `next` passes none that is not confirmed; the verbs themselves are asked for on
-/// the terminal, and `--yes` is the word of whoever runs them. What was confirmed goes on record.
-fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) -> Result<(), Failure> {
+/// the terminal, and `--yes` is the word of whoever runs them. What was confirmed goes on record. In an emergency none is
+/// waited for: what breaks by that is said instead.
+fn pass_gates(
+    session: &mut Session,
+    repository: &Repository,
+    moves: &mut [Move],
+    wanted: &Wanted<'_>,
+) -> Result<(), Failure> {
     let mut open: BTreeMap<&'static str, Gate> = BTreeMap::new();
     for one in moves.iter_mut() {
         for gate in one.asked.clone() {
@@ -292,16 +323,31 @@ fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) ->
             }
         }
     }
-    if wanted.verb == Verb::Next && !open.is_empty() {
+    // Passed by mistake, it leaves API servers that can't read what lies in etcd, and nothing brings that back but the key
+    // that was distrusted: no `--yes` of a script is word enough.
+    let lost = open.contains_key(steps::REWRITTEN.name) && session.settings.yes;
+    let waits = wanted.verb == Verb::Next && !wanted.emergency && !open.is_empty();
+    if wanted.emergency || lost && !waits {
+        open.retain(|name, _| *name == steps::REWRITTEN.name);
+    }
+    if lost || waits {
         let list = open.values().map(|gate| format!("{}: {}", gate.name, gate.what)).collect::<Vec<_>>().join("; ");
-        let mut line = "rotate next".to_owned();
+        let mut line = format!("rotate {}", wanted.verb.as_str());
+        wanted.keysets.iter().for_each(|keyset| line.push_str(&format!(" {keyset}")));
         let clusters: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
         clusters.into_iter().for_each(|name| line.push_str(&format!(" -c {name}")));
-        open.keys().for_each(|name| line.push_str(&format!(" --confirm {name}")));
+        let confirmed = wanted.confirmed.iter().map(String::as_str).chain(open.keys().copied());
+        confirmed.collect::<BTreeSet<_>>().into_iter().for_each(|name| line.push_str(&format!(" --confirm {name}")));
         let what = format!("nobody has confirmed what has to be true before the next step ({list})");
         return Err(Failure::refused(what).help(Remedy::Kluis(line)));
     }
     let mut question = String::new();
+    if wanted.emergency && wanted.verb != Verb::Undo {
+        question.push_str("Nothing waits for nodes and clients. When nodes get their files:\n");
+        for what in breaks(repository, moves)? {
+            question.push_str(&format!("- {what}.\n"));
+        }
+    }
     for gate in open.values() {
         question.push_str(&format!("Is it so that {}?\n", gate.what));
     }
@@ -312,16 +358,27 @@ fn pass_gates(session: &mut Session, moves: &mut [Move], wanted: &Wanted<'_>) ->
     // A yes at the terminal was an answer to each of them.
     if session.terminal.is_interactive() && !session.settings.yes && !session.settings.dry_run {
         for one in moves.iter_mut() {
-            one.gates = one.asked.iter().map(|gate| gate.name).collect();
+            let answered = one.asked.iter().filter(|gate| open.contains_key(gate.name));
+            one.gates.extend(answered.map(|gate| gate.name));
         }
     }
     moves.iter_mut().for_each(|one| one.gates.sort_unstable());
     Ok(())
 }
 
+/// What stops working where nodes get what these moves lead to without waiting.
+fn breaks(repository: &Repository, moves: &[Move]) -> Result<BTreeSet<&'static str>, Failure> {
+    let mut breaks = BTreeSet::new();
+    for name in moves.iter().map(|one| &one.cluster).collect::<BTreeSet<_>>() {
+        let stages = emergency::stages(repository, name)?;
+        breaks.extend(stages.iter().flat_map(|stage| stage.breaks.iter().copied()));
+    }
+    Ok(breaks)
+}
+
 /// Refuses to distrust a CA of which a node still has its current certificate, and, unless it is confirmed that clients
 /// moved, one of which people have certificates that live.
-fn check_distrust(repository: &Repository, one: &Move, confirmed: &BTreeSet<String>, now: Time) -> Result<(), Failure> {
+fn check_distrust(repository: &Repository, one: &Move, wanted: &Wanted<'_>, now: Time) -> Result<(), Failure> {
     if one.to != Phase::Distrusted || !one.keyset.is_ca() {
         return Ok(());
     }
@@ -335,7 +392,7 @@ fn check_distrust(repository: &Repository, one: &Move, confirmed: &BTreeSet<Stri
         return Err(Failure::refused(what).help(Remedy::Kluis(format!("cert renew -c {} --within 3650d", one.cluster))));
     }
     let people = people_with(repository, &one.cluster, &issuers, now);
-    if !people.is_empty() && !confirmed.contains("clients-moved") {
+    if !people.is_empty() && !wanted.emergency && !wanted.confirmed.contains("clients-moved") {
         let what = format!(
             "{} have certificates of {} that live and would be cut off: they ask for the next first (kluis request new), or \
              you confirm that they don't need them",

@@ -31,7 +31,7 @@ pub struct NodeSteps {
     pub restart: Vec<&'static str>,
 }
 
-const BUNDLE: Gate = Gate {
+pub(super) const BUNDLE: Gate = Gate {
     name: "nodes-have-bundle",
     what: "every node has the files of this phase, and what is to be restarted was restarted",
 };
@@ -59,7 +59,7 @@ const TOKENS: Gate = Gate {
            year, and those in secrets until the secret is made anew",
 };
 // The EncryptionConfiguration of the exports covers both kinds.
-const REWRITTEN: Gate = Gate {
+pub(super) const REWRITTEN: Gate = Gate {
     name: "secrets-rewritten",
     what: "all secrets and config maps were written again: kubectl get secrets,configmaps -A -o json | kubectl replace -f - \
            (again, where one was changed in between)",
@@ -118,7 +118,7 @@ pub fn on_nodes(phase: Phase, went_back: bool) -> Phase {
 /// Processes in the order in which they are restarted: what others need comes first.
 const ORDER: [&str; 5] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
 
-const CONFS: [&str; 3] = ["admin.conf", "controller-manager.conf", "scheduler.conf"];
+pub(super) const CONFS: [&str; 3] = ["admin.conf", "controller-manager.conf", "scheduler.conf"];
 
 /// What a node gets in this phase of one keyset.
 fn of_keyset(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> (Vec<&'static str>, Vec<&'static str>) {
@@ -211,9 +211,14 @@ fn ca_keys(keyset: Keyset, phase: Phase, control_plane: bool, etcd: bool) -> &'s
     }
 }
 
+/// Whether a node runs an API server.
+pub(super) fn is_control_plane(node: &Node) -> bool {
+    node.roles.contains(&Role::ControlPlane)
+}
+
 /// What to do on `node`, for keysets that entered these phases.
 pub fn on_node(node: &Node, keysets: &[(Keyset, Phase)]) -> NodeSteps {
-    let (control_plane, etcd) = (node.roles.contains(&Role::ControlPlane), node.roles.contains(&Role::Etcd));
+    let (control_plane, etcd) = (is_control_plane(node), node.roles.contains(&Role::Etcd));
     let (mut copy, mut keys, mut restart) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let about =
         keysets.iter().filter(|(_, phase)| matches!(phase, Phase::Trusted | Phase::Promoted | Phase::Distrusted));
