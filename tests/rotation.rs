@@ -176,6 +176,41 @@ fn a_nodes_files_are_held_against_the_phase() {
 }
 
 #[test]
+fn what_commands_on_a_node_printed_is_held_against_the_phase_too() {
+    let ground = with_cluster();
+    let help = ground.run("bob", "rotate check --help").ends(0).out;
+    let commands: Vec<&str> =
+        help.lines().map(str::trim).filter(|line| line.starts_with("cd /") || line.starts_with("grep ")).collect();
+    assert_eq!(commands.len(), 5);
+    let lists = |folder: &std::path::Path| {
+        let here = folder.display().to_string();
+        let script = commands.join("\n").replace("/etc/kubernetes", &here).replace("/var/lib", &here);
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("PRIVATE KEY") && !text.contains("client-key-data"));
+        let file = folder.with_extension("txt");
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let steady = export(&ground, "l0");
+    let words = |file: &std::path::Path| format!("rotate check -c prod --node cp-1 --listing {}", file.display());
+    let listing = lists(&steady);
+    let same = ground.run("bob", &words(&listing)).ends(0).out;
+    assert_eq!(
+        same,
+        ground.run("bob", &format!("rotate check -c prod --node cp-1 --files {}", steady.display())).ends(0).out
+    );
+    rotates(&ground, "start kubernetes");
+    rotates(&ground, "trust");
+    ground.run("bob", &words(&listing)).ends(3).says("differs    admin.conf").says("differs    pki/ca.crt");
+    ground.run("bob", &words(&lists(&export(&ground, "l1")))).ends(0);
+    std::fs::write(&listing, "nothing of it").unwrap();
+    ground.run("bob", &words(&listing)).ends(3).says("missing    pki/ca.crt");
+    ground.run("bob", "rotate check -c prod --node cp-1").ends(2);
+    ground.run("bob", "rotate check -c prod --node cp-1 --listing nowhere").ends(2).says("is not there");
+}
+
+#[test]
 fn undo_goes_back_from_every_phase_before_distrust() {
     let ground = with_cluster();
     let steady = export(&ground, "e0");

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
 use crate::model::{Keyset, NodeName, PersonName, displayed};
 use crate::ops::rotate::{
-    self, Checked, ClusterRotation, KeysetRotation, NodeSteps, Removed, Rotations, Start, Started, Stepped, Verb, Wanted,
+    self, Checked, ClusterRotation, Files, KeysetRotation, NodeSteps, Removed, Rotations, Start, Started, Stepped, Verb, Wanted,
 };
 use crate::ops::{Failure, Gate, Session};
 
@@ -86,18 +86,31 @@ unless you confirm that clients have moved. From here on there is no undo.")]
     #[command(after_help = "EXAMPLES\n  kluis rotate undo -c prod\n  kluis rotate undo etcd -c prod --yes")]
     Undo(Step),
     /// Compare a node's files with what the phase expects; opens no key
-    #[command(after_help = "EXAMPLES
+    #[command(group = clap::ArgGroup::new("where").required(true), after_help = "EXAMPLES
   kluis rotate check -c prod --node cp-1 --files /mnt/cp-1/etc/kubernetes
+  kluis rotate check -c prod --node cp-1 --listing cp-1.txt
+  ssh root@cp-1 sh < list.sh | kluis rotate check -c prod --node cp-1 --listing -
 
-Looks at certificates, bundles, kubeconfigs and public keys in a folder with the layout of /etc/kubernetes (kubelet/ beside
-them), such as a copy made with rsync. Ends 3 where something differs.")]
+Looks at certificates, bundles, kubeconfigs and public keys: in a folder with the layout of /etc/kubernetes (kubelet/ beside
+them), such as a copy made with rsync; or in what this printed on the node, which has no key in it:
+
+  cd /etc/kubernetes
+  grep -rH --include='*.crt' --include='*.pub' '' pki
+  grep -H certificate- *.conf
+  cd /var/lib
+  grep -H '' kubelet/kubelet.crt
+
+Ends 3 where something differs.")]
     Check {
         /// The node
         #[arg(long, value_name = "NAME")]
         node: NodeName,
         /// The folder with its files
-        #[arg(long, value_name = "DIR")]
-        files: PathBuf,
+        #[arg(long, value_name = "DIR", group = "where")]
+        files: Option<PathBuf>,
+        /// What the commands below printed on the node (- for stdin)
+        #[arg(long, value_name = "FILE", group = "where")]
+        listing: Option<PathBuf>,
     },
     /// Show the phase of each keyset, and what to do on which node before the next step
     #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters\n  kluis rotate status -c prod --emergency")]
@@ -145,10 +158,15 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let clusters = global.clusters_or_all(&repository)?;
             return Ok(Answer::fine(rotate::status(&repository, &clusters, *emergency)?));
         }
-        Action::Check { node, files } => {
+        Action::Check { node, files, listing } => {
             let repository = session.open_reading(&Gate::Valid)?;
             let cluster = global.one_cluster(&repository)?;
-            let (checked, findings) = rotate::check(&repository, &cluster, node, files)?;
+            let text = listing.as_deref().map(read_listing).transpose()?;
+            let files = match (files, &text) {
+                (Some(dir), _) => Files::Folder(dir),
+                (None, text) => Files::Listing(text.as_deref().unwrap_or_default()),
+            };
+            let (checked, findings) = rotate::check(&repository, &cluster, node, &files)?;
             return Ok(Answer::judged(checked, findings));
         }
         Action::Start { keysets, because_of, standby, emergency } => {
@@ -190,6 +208,19 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     let stepped = rotate::step(session, &mut repository, &wanted)?;
     let owed = stepped.written.findings.clone();
     Ok(Answer::written(stepped, &owed))
+}
+
+/// The largest listing that is read, in bytes: a node's is a few dozen kilobytes.
+const LARGEST_LISTING: u64 = 4 << 20;
+
+fn read_listing(path: &Path) -> Result<String, Failure> {
+    let shown = displayed(&path.display().to_string());
+    let bytes = match path.as_os_str() == "-" {
+        true => crate::env::read_input(LARGEST_LISTING).map_err(|error| Failure::usage(format!("stdin: {error}")))?,
+        false => crate::disk::read_capped(path, LARGEST_LISTING)?
+            .ok_or_else(|| Failure::usage(format!("{shown} is not there")))?,
+    };
+    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))
 }
 
 fn write_left(out: &mut dyn Write, left: &[String]) -> io::Result<()> {
@@ -386,6 +417,10 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<(
         if steps.restart.is_empty() {
             writeln!(out, "    restart  nothing")?;
         }
+    }
+    for caution in &cluster.cautions {
+        writeln!(out)?;
+        write_wrapped(out, "", caution)?;
     }
     if !cluster.gates.is_empty() {
         writeln!(out, "\nbefore the next step, see that")?;

@@ -230,8 +230,13 @@ impl Kubeconfig {
         let ([cluster], [user]) = (read.clusters.as_slice(), read.users.as_slice()) else {
             return Err(KubeconfigError::Several);
         };
-        let authorities = decode(&cluster.cluster.certificate_authority_data, "certificate-authority-data")?;
-        let certificate = decode(&user.user.client_certificate_data, "client-certificate-data")?;
+        Self::decode_public(&cluster.cluster.certificate_authority_data, &user.user.client_certificate_data)
+    }
+
+    /// The CA certificates and the client certificate (PEM) that these two fields of a kubeconfig have in base64.
+    pub fn decode_public(authorities: &str, certificate: &str) -> Result<(Vec<u8>, Vec<u8>), KubeconfigError> {
+        let authorities = decode(authorities, "certificate-authority-data")?;
+        let certificate = decode(certificate, "client-certificate-data")?;
         Ok((authorities.to_vec(), certificate.to_vec()))
     }
 

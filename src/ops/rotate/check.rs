@@ -1,5 +1,6 @@
 //! `rotate check`: whether the files of a node are those of the phase. Looks at certificates, bundles and public keys in a
-//! folder with the layout of /etc/kubernetes, wherever it was copied from; opens nothing, and keys are not looked at.
+//! folder with the layout of /etc/kubernetes, wherever it was copied from, or in what commands on the node printed; opens
+//! nothing, and keys are not looked at.
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use super::super::cert::{config, node};
 use super::super::export::{authorities, service_account_public};
 use super::super::failure::Failure;
 use super::super::session::Repository;
+use super::listing::{Conf, Listing};
 use crate::export::kubeadm::{Part, public_parts};
 use crate::export::kubeconfig::Kubeconfig;
 use crate::model::{ClusterName, Code, Digest, Finding, Keyset, NodeName, Place, Profile, Remedy, displayed};
@@ -17,6 +19,14 @@ use crate::secret::Secret;
 
 /// The largest file that is read: no certificate file and no kubeconfig comes near it.
 const LARGEST: u64 = 1 << 20;
+
+/// Where a node's files are.
+pub enum Files<'a> {
+    /// In this folder.
+    Folder(&'a Path),
+    /// In this text, of the commands in the help of `rotate check`.
+    Listing(&'a str),
+}
 
 /// One file of the node.
 #[derive(Debug, Serialize)]
@@ -40,29 +50,31 @@ pub struct Checked {
     pub files: Vec<CheckedFile>,
 }
 
-/// Compares the files of `node` in `dir` with what the phase expects.
+/// Compares the files of `node` with what the phase expects.
 pub fn check(
     repository: &Repository,
     cluster: &ClusterName,
     name: &NodeName,
-    dir: &Path,
+    files: &Files<'_>,
 ) -> Result<(Checked, Vec<Finding>), Failure> {
     let config = config(repository, cluster)?;
     let node = &node::find(config, cluster, name)?;
-    if !dir.is_dir() {
-        return Err(Failure::usage(format!("{} is no folder", displayed(&dir.display().to_string()))));
-    }
+    let found = match files {
+        Files::Folder(dir) if !dir.is_dir() => {
+            return Err(Failure::usage(format!("{} is no folder", displayed(&dir.display().to_string()))));
+        }
+        Files::Folder(dir) => Found::Folder(dir),
+        Files::Listing(text) => Found::Listing(Listing::parse(text)),
+    };
     let expected = Expected { repository, cluster, node: name };
     let mut checked = Checked { cluster: cluster.clone(), node: name.clone(), files: Vec::new() };
     let mut findings = Vec::new();
     for (path, part) in public_parts(node) {
-        let (state, why) = match crate::disk::read_capped(&dir.join(&path), LARGEST)? {
+        let (state, why) = match expected.difference(&found, &path, part)? {
             None => ("missing", "it is not there".to_owned()),
-            Some(bytes) => match expected.difference(part, &Secret::new(bytes))? {
-                Difference::None => ("right", String::new()),
-                Difference::Differs(why) => ("differs", why),
-                Difference::Unreadable(why) => ("unreadable", why),
-            },
+            Some(Difference::None) => ("right", String::new()),
+            Some(Difference::Differs(why)) => ("differs", why),
+            Some(Difference::Unreadable(why)) => ("unreadable", why),
         };
         if state != "right" {
             let finding = Finding::new(Code::NodeFile, why.clone()).at(&path).in_cluster(cluster);
@@ -71,6 +83,29 @@ pub fn check(
         checked.files.push(CheckedFile { path, state, why });
     }
     Ok((checked, findings))
+}
+
+/// What was brought.
+enum Found<'a> {
+    Folder(&'a Path),
+    Listing(Listing),
+}
+
+impl Found<'_> {
+    fn file(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        match self {
+            Self::Folder(dir) => Ok(crate::disk::read_capped(&dir.join(path), LARGEST)?),
+            Self::Listing(listing) => Ok(listing.file(path).map(<[u8]>::to_vec)),
+        }
+    }
+
+    fn kubeconfig(&self, path: &str) -> Result<Conf, Failure> {
+        match self {
+            // It has a key.
+            Self::Folder(_) => Ok(self.file(path)?.map(|bytes| Kubeconfig::read_public(&Secret::new(bytes)))),
+            Self::Listing(listing) => Ok(listing.kubeconfig(path)),
+        }
+    }
 }
 
 enum Difference {
@@ -86,23 +121,27 @@ struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    fn difference(&self, part: Part, bytes: &Secret) -> Result<Difference, Failure> {
-        Ok(match part {
-            Part::Bundle(keyset) => self.bundle(keyset, bytes.expose())?,
-            Part::Leaf(profile) => self.leaf(profile, bytes.expose()),
-            Part::ServiceAccount => {
-                let expected = service_account_public(self.repository, self.cluster)?;
-                let found = pki::pem_blocks(bytes.expose(), "PUBLIC KEY");
-                compare("public keys", &found, &expected)
-            }
-            Part::Conf(profile) => match Kubeconfig::read_public(bytes) {
-                Err(error) => Difference::Unreadable(error.to_string()),
-                Ok((authorities, certificate)) => match self.bundle(Keyset::Kubernetes, &authorities)? {
+    /// `None` where the file is not there.
+    fn difference(&self, found: &Found<'_>, path: &str, part: Part) -> Result<Option<Difference>, Failure> {
+        if let Part::Conf(profile) = part {
+            return Ok(match found.kubeconfig(path)? {
+                None => None,
+                Some(Err(error)) => Some(Difference::Unreadable(error.to_string())),
+                Some(Ok((authorities, certificate))) => Some(match self.bundle(Keyset::Kubernetes, &authorities)? {
                     Difference::None => self.leaf(profile, &certificate),
                     other => other,
-                },
-            },
-        })
+                }),
+            });
+        }
+        let Some(bytes) = found.file(path)? else { return Ok(None) };
+        Ok(Some(match part {
+            Part::Bundle(keyset) => self.bundle(keyset, &bytes)?,
+            Part::Leaf(profile) | Part::Conf(profile) => self.leaf(profile, &bytes),
+            Part::ServiceAccount => {
+                let expected = service_account_public(self.repository, self.cluster)?;
+                compare("public keys", &pki::pem_blocks(&bytes, "PUBLIC KEY"), &expected)
+            }
+        }))
     }
 
     fn bundle(&self, keyset: Keyset, pem: &[u8]) -> Result<Difference, Failure> {

@@ -4,13 +4,14 @@
 
 mod check;
 mod emergency;
+mod listing;
 mod remove;
 mod start;
 mod status;
 mod step;
 mod steps;
 
-pub use check::{Checked, check};
+pub use check::{Checked, Files, check};
 pub use emergency::Stage;
 pub use remove::{Removed, remove};
 pub use start::{Start, Started, start};

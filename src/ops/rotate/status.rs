@@ -42,6 +42,8 @@ pub struct ClusterRotation {
     pub keysets: Vec<KeysetRotation>,
     /// What to do on each node in this phase.
     pub nodes: Vec<NodeSteps>,
+    /// What not to do meanwhile.
+    pub cautions: BTreeSet<&'static str>,
     /// What has to be so before the next step: name and clause.
     pub gates: BTreeMap<&'static str, &'static str>,
     /// In an emergency, where that was asked for: what is done instead, stage by stage, after `distrust`.
@@ -88,6 +90,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
         cluster: name.clone(),
         keysets: Vec::new(),
         nodes: Vec::new(),
+        cautions: BTreeSet::new(),
         gates: BTreeMap::new(),
         emergency: Vec::new(),
         next: None,
@@ -100,6 +103,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
     for keyset in keysets(repository, name) {
         let position = Position::of(repository, name, keyset)?;
         let phase = position.phase();
+        rotation.cautions.extend(steps::caution(keyset, phase));
         let standby = position.next().filter(|_| position.standby).map(|next| next.to_string());
         on_nodes.push((keyset, steps::on_nodes(phase, position.went_back)));
         let since = if phase == Phase::Steady { None } else { since(repository, name, keyset) };

@@ -76,6 +76,15 @@ const CONFIGMAP: Gate = Gate {
 const BACKUPS: Gate =
     Gate { name: "backups-readable", what: "no backup of etcd that is still wanted needs the former key" };
 
+/// What has to be left alone while two generations of a CA are trusted (kubernetes-pki A.2, C.3).
+const FREEZE: &str = "until it is over, leave kubeadm certs renew, kubeadm upgrade and kubeadm join alone on nodes that have a CA key: \
+                      they take the first certificate of a bundle and drop the rest";
+
+/// What not to do in this phase of a keyset.
+pub fn caution(keyset: Keyset, phase: Phase) -> Option<&'static str> {
+    (keyset.is_ca() && matches!(phase, Phase::Trusted | Phase::Promoted)).then_some(FREEZE)
+}
+
 /// The gates between `phase` and the next one, for a keyset.
 pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
     let main = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
