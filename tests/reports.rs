@@ -156,6 +156,15 @@ fn every_command_answers_as_it_did() {
     });
     book.page("cluster-apply", "alice", "cluster apply -c prod --yes");
     let out = book.ground.dir.path().join("w-2");
+    for (name, more) in [("kubeadm-config", "--node cp-1"), ("trust-bundle", "--keyset front-proxy")] {
+        let words = format!("export {name} -c prod {more}");
+        let printed = book.ground.run("bob", &words).ends(0).out;
+        // What is printed is what the report has; the whole of it is looked at in unit tests.
+        let json = book.ground.run("bob", &format!("{words} -o json")).ends(0).json();
+        assert_eq!(json["data"]["content"], printed);
+        let head = printed.lines().filter(|line| !line.starts_with("    ")).map(|line| format!("{line}\n"));
+        insta::assert_snapshot!(format!("export-{name}"), head.collect::<String>());
+    }
     book.page("export", "alice", &format!("export kubeadm -c prod --node w-2 --out {}", out.display()));
     book.ground.edit("clusters/prod/cluster.toml", |text| format!("{text}# a comment more\n"));
     book.page("verify-invalid", "bob", "verify");

@@ -21,7 +21,7 @@ pub const LAYOUT: Layout =
 const KEPT_KEY: &str = "/var/lib/kubelet/pki/kubelet-client.key";
 
 /// Where the API server of a control-plane node listens (DESIGN 6).
-const PORT: u16 = 6443;
+pub(super) const PORT: u16 = 6443;
 
 /// The CAs of kubeadm and where their files lie, without the ending.
 const CAS: &[(Keyset, &str)] =
@@ -303,6 +303,12 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
          --kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt as well"
             .to_owned(),
     );
+    notes.push(format!(
+        "kluis export kubeadm-config -c {} --node {}{} prints kubeadm's configuration with all of these flags",
+        material.cluster,
+        material.node.name,
+        if material.ca_keys.is_empty() { "" } else { " --with-ca-keys" }
+    ));
     if !runs_etcd(&material.node) {
         notes.push(
             "no etcd member runs here: name pki/etcd/ca.crt and pki/apiserver-etcd-client.crt and .key under \

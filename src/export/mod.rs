@@ -6,11 +6,13 @@ mod encryption;
 mod error;
 mod files;
 pub mod kubeadm;
+pub mod kubeadm_config;
 pub mod kubeconfig;
 mod material;
 pub mod merge;
 pub mod pem;
 pub mod rbac;
+pub mod trust_bundle;
 mod yaml;
 
 pub use error::ExportError;

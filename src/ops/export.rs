@@ -1,7 +1,9 @@
 //! `export`: gathers what a layout draws on from the verified repository, opens exactly that, and writes the files
 //! to a folder outside every git work tree. Laying out belongs to `export`, writing to `disk`.
 
+pub mod kubeadm_config;
 pub mod rbac;
+pub mod trust_bundle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

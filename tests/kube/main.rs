@@ -29,3 +29,4 @@ mod process;
 mod programs;
 mod rotation;
 mod strangers;
+mod trust_bundle;
