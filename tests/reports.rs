@@ -197,7 +197,7 @@ fn others() -> Vec<String> {
     others.push("credential");
     others.extend(["review", "textconv", "exposure", "person remove", "person revoke-key"]);
     others.extend(["rotate start", "rotate trust", "rotate promote", "rotate distrust", "rotate remove"]);
-    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check"]);
+    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check", "rotate script"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -294,6 +294,9 @@ fn rotating_answers_as_it_did() {
     book.page("rotate-trust", "alice", "rotate trust -c prod --yes");
     book.page("rotate-check-differs", "bob", &format!("rotate check -c prod --node w-1 --files {}", node.display()));
     book.page("rotate-status-trusted", "bob", "rotate status");
+    let script = book.ground.run("bob", "rotate script -c prod --node w-1").ends(0);
+    let (front, _) = script.out.split_once("# The commands to adapt").unwrap();
+    insta::assert_snapshot!("rotate-script", steady(&book.ground, front));
     book.page("rotate-next-refused", "alice", "rotate next -c prod --yes");
     let next = "rotate next -c prod --confirm nodes-have-bundle --confirm clients-have-bundle --confirm verifiers-have-key --yes";
     book.page("rotate-next", "alice", next);

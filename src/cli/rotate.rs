@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
 use crate::model::{Keyset, NodeName, PersonName, displayed};
-use crate::ops::rotate::{self, Checked, ClusterRotation, Phase, Removed, Rotations, Start, Started, Stepped, Verb, Wanted};
+use crate::ops::rotate::{
+    self, Checked, ClusterRotation, Phase, Removed, Rotations, Script, Start, Started, Stepped, Verb, Wanted,
+};
 use crate::ops::{Failure, Gate, Session};
 
 /// Rotate CAs, service-account and encryption keys, one phase at a time and without downtime
@@ -94,6 +96,20 @@ them), such as a copy made with rsync. Ends 3 where something differs.")]
         #[arg(long, value_name = "DIR")]
         files: PathBuf,
     },
+    /// Print a shell script that does on one node what this phase asks for; opens no key
+    #[command(after_help = "EXAMPLES
+  kluis rotate script -c prod --node cp-1 > cp-1.sh
+  kluis rotate script -c prod --node cp-1 | ssh root@cp-1 sh -s -- --dry-run /root/export
+
+For who has no configuration management: run it on the node, as root, with the folder of its export. It copies the files and
+restarts the processes that `kluis rotate status` names, waits for each to be well, and stops at the first that is not. It
+takes the export of this node in this phase and no other, and holds no secret. kubeadm's static pods are restarted with
+crictl; two functions at its top are yours to change.")]
+    Script {
+        /// The node
+        #[arg(long, value_name = "NAME")]
+        node: NodeName,
+    },
     /// Show the phase of each keyset, and what to do on which node before the next step
     #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters")]
     Status,
@@ -121,6 +137,7 @@ pub fn name(args: &Args) -> String {
         Action::Undo(_) => "undo",
         Action::Status => "status",
         Action::Check { .. } => "check",
+        Action::Script { .. } => "script",
     };
     format!("rotate {action}")
 }
@@ -138,6 +155,11 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let cluster = global.one_cluster(&repository)?;
             let (checked, findings) = rotate::check(&repository, &cluster, node, files)?;
             return Ok(Answer::judged(checked, findings));
+        }
+        Action::Script { node } => {
+            let repository = session.open_reading(&Gate::Valid)?;
+            let cluster = global.one_cluster(&repository)?;
+            return Ok(Answer::fine(rotate::script(&repository, &cluster, node)?));
         }
         Action::Start { keysets, because_of, standby } => {
             global.refuse_at()?;
@@ -259,6 +281,20 @@ impl Report for Checked {
 
     fn data(&self) -> Value {
         json!(self)
+    }
+}
+
+impl Report for Script {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.content.as_bytes())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+
+    fn is_value(&self) -> bool {
+        true
     }
 }
 

@@ -88,6 +88,38 @@ pub fn public_parts(node: &Node) -> Vec<(String, Part)> {
     parts
 }
 
+/// What can be told of an exported file without its keys: all of it, or one field of a kubeconfig.
+pub struct Public {
+    /// The file.
+    pub path: String,
+    /// The field, whose value is base64 of `content`; the whole file is `content` if there is none.
+    pub field: Option<&'static str>,
+    /// The bytes.
+    pub content: Vec<u8>,
+}
+
+/// What this layout writes for a node, as far as it is public. Needs no key.
+pub fn public_content(material: &Material) -> Result<Vec<Public>, ExportError> {
+    let mut public = Vec::new();
+    for (path, part) in public_parts(&material.node) {
+        let content = match part {
+            Part::Bundle(keyset) => material.bundle_pem(keyset)?,
+            Part::Leaf(profile) => pki::certificate_pem(material.certificate(profile)?),
+            Part::ServiceAccount => {
+                material.service_account_public.iter().flat_map(|spki| pki::public_pem(spki)).collect()
+            }
+            Part::Conf(profile) => {
+                let (path, field) = (path.clone(), Some("certificate-authority-data"));
+                public.push(Public { path, field, content: kubeconfig_authorities(material)? });
+                pki::certificate_pem(material.certificate(profile)?)
+            }
+        };
+        let field = matches!(part, Part::Conf(_)).then_some("client-certificate-data");
+        public.push(Public { path, field, content });
+    }
+    Ok(public)
+}
+
 fn files(material: &Material) -> Result<Exported, ExportError> {
     check(material)?;
     let mut files = Files::default();
@@ -219,22 +251,24 @@ fn kubeconfig(
     certificate: &[u8],
     client_key: ClientKey,
 ) -> Result<Secret, ExportError> {
-    // Up to 1.30 kubeadm compares all of the CA data with the first certificate of ca.crt and refuses a
-    // bundle; from 1.31 on it looks at the first alone (kubernetes-pki A.2).
-    let certificate_authorities = if material.config.kubernetes.minor <= 30 {
-        pki::certificate_pem(material.issuing(Keyset::Kubernetes)?)
-    } else {
-        material.bundle_pem(Keyset::Kubernetes)?
-    };
     Kubeconfig {
         cluster: material.cluster.to_string(),
         server: server.to_owned(),
         user,
-        certificate_authorities,
+        certificate_authorities: kubeconfig_authorities(material)?,
         client_certificate: pki::certificate_pem(certificate),
         client_key,
     }
     .write(path)
+}
+
+/// Up to 1.30 kubeadm compares all of the CA data with the first certificate of ca.crt and refuses a
+/// bundle; from 1.31 on it looks at the first alone (kubernetes-pki A.2).
+fn kubeconfig_authorities(material: &Material) -> Result<Vec<u8>, ExportError> {
+    if material.config.kubernetes.minor <= 30 {
+        return Ok(pki::certificate_pem(material.issuing(Keyset::Kubernetes)?));
+    }
+    material.bundle_pem(Keyset::Kubernetes)
 }
 
 /// Adds the CA keys that were asked for, and `pki/ca-signing.crt`: controller-manager signs nothing with a
@@ -379,6 +413,33 @@ mod tests {
         assert!(has(&exported, "kubelet/kubelet.crt") && !has(&exported, "kubelet/kubelet.key"));
         assert!(text(&exported, "kubelet.conf").contains("client-key: /var/lib/kubelet/pki/kubelet-client.key"));
         assert!(exported.notes.iter().filter(|note| note.contains("never left the node")).count() == 2);
+    }
+
+    #[test]
+    fn what_is_public_of_a_file_is_what_is_written() {
+        for (version, roles) in [("1.36", "control-plane,etcd"), ("1.30", "control-plane,etcd"), ("1.36", "worker")] {
+            let mut material = fixture::material(version, roles);
+            let exported = files(&material).unwrap();
+            // Nothing of it is a key's.
+            material.keys.clear();
+            material.service_account_private = None;
+            let public = public_content(&material).unwrap();
+            for Public { path, field, content } in &public {
+                let read = conf_of(&exported, path, *field);
+                assert_eq!(read, *content, "{path} {field:?}");
+            }
+            let told: Vec<&str> = public.iter().map(|one| one.path.as_str()).collect();
+            let certificates = exported.files.iter().filter(|file| file.path.ends_with(".crt"));
+            assert!(certificates.map(|file| file.path.as_str()).all(|path| told.contains(&path)), "{told:?}");
+        }
+    }
+
+    fn conf_of(exported: &Exported, path: &str, field: Option<&str>) -> Vec<u8> {
+        match field {
+            None => content(exported, path).expose().to_vec(),
+            Some("certificate-authority-data") => conf(exported, path).certificate_authorities,
+            Some(_) => conf(exported, path).client_certificate,
+        }
     }
 
     fn pem(label: &str) -> String {

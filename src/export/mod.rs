@@ -12,6 +12,7 @@ mod material;
 pub mod merge;
 pub mod pem;
 pub mod rbac;
+pub mod script;
 pub mod trust_bundle;
 mod yaml;
 

@@ -415,7 +415,7 @@ fn issuing(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Op
 
 /// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the CA and an API
 /// server writes with the first encryption key; then the others by number.
-fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
+pub(super) fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
     let states = repository.verified.current.states.get(&(cluster.clone(), keyset));
     let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
     let mut bundle: Vec<(bool, Generation)> =

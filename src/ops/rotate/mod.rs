@@ -4,6 +4,7 @@
 
 mod check;
 mod remove;
+mod script;
 mod start;
 mod status;
 mod step;
@@ -11,6 +12,7 @@ mod steps;
 
 pub use check::{Checked, check};
 pub use remove::{Removed, remove};
+pub use script::{Script, script};
 pub use start::{Start, Started, start};
 pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
 pub use step::{Stepped, Verb, Wanted, step};
