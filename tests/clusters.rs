@@ -470,3 +470,28 @@ fn a_retired_cluster_takes_nothing_owes_nothing_and_says_before_what_lives_on() 
     assert!(owed("exposure-open") > 0 && owed("excess-cert") > 0, "{:?}", ground.owed());
     ground.run("bob", "cert issue apiserver -c prod --node cp-1").ends(0);
 }
+
+#[test]
+fn what_is_printed_for_a_whole_cluster_opens_nothing_and_takes_its_own_flags_alone() {
+    let ground = with_cluster(&["alice", "bob"]);
+    // bob is no keyholder.
+    ground.run("bob", "export kubeadm-config -c prod").ends(0).says("kind: ClusterConfiguration");
+    ground.run("bob", "export kubeadm-config -c prod --node cp-1 --with-ca-keys").ends(0).says("ca-signing.crt");
+    ground.run("bob", "export trust-bundle -c prod").ends(0).says("name: kluis-prod-kubernetes\n");
+    ground.run("bob", "export trust-bundle -c prod --keyset etcd").ends(0).says("name: kluis-prod-etcd\n");
+    for (words, exit, says) in [
+        ("kubeadm-config -c prod --all-nodes", 2, "takes --node and --with-ca-keys alone"),
+        ("kubeadm-config -c prod --keyset etcd", 2, "takes --node and --with-ca-keys alone"),
+        ("kubeadm-config -c prod --out ../out", 2, "goes to stdout"),
+        ("kubeadm-config -c prod --node nobody", 2, "has no node nobody"),
+        ("kubeadm-config -c prod --node w-1", 3, "runs no control plane"),
+        ("trust-bundle -c prod --node cp-1", 2, "takes --keyset alone"),
+        ("trust-bundle -c prod --with-ca-keys", 2, "takes --keyset alone"),
+        ("trust-bundle -c prod --keyset service-account", 2, "has no CA service-account"),
+    ] {
+        ground.run("bob", &format!("export {words}")).ends(exit).says(says).says("help: ");
+    }
+    ground.edit("clusters/prod/cluster.toml", |text| text.replace("\"1.36\"", "\"1.26\""));
+    ground.run("alice", "cluster apply -c prod --yes").ends(0);
+    ground.run("bob", "export trust-bundle -c prod").ends(3).says("it came with 1.27");
+}

@@ -156,6 +156,15 @@ fn every_command_answers_as_it_did() {
     });
     book.page("cluster-apply", "alice", "cluster apply -c prod --yes");
     let out = book.ground.dir.path().join("w-2");
+    for (name, more) in [("kubeadm-config", "--node cp-1"), ("trust-bundle", "--keyset front-proxy")] {
+        let words = format!("export {name} -c prod {more}");
+        let printed = book.ground.run("bob", &words).ends(0).out;
+        // What is printed is what the report has; the whole of it is looked at in unit tests.
+        let json = book.ground.run("bob", &format!("{words} -o json")).ends(0).json();
+        assert_eq!(json["data"]["content"], printed);
+        let head = printed.lines().filter(|line| !line.starts_with("    ")).map(|line| format!("{line}\n"));
+        insta::assert_snapshot!(format!("export-{name}"), head.collect::<String>());
+    }
     book.page("export", "alice", &format!("export kubeadm -c prod --node w-2 --out {}", out.display()));
     book.ground.edit("clusters/prod/cluster.toml", |text| format!("{text}# a comment more\n"));
     book.page("verify-invalid", "bob", "verify");
@@ -195,7 +204,7 @@ fn others() -> Vec<String> {
         "rotate distrust",
         "rotate remove",
     ]);
-    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check"]);
+    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check", "rotate script"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -292,6 +301,9 @@ fn rotating_answers_as_it_did() {
     book.page("rotate-trust", "alice", "rotate trust -c prod --yes");
     book.page("rotate-check-differs", "bob", &format!("rotate check -c prod --node w-1 --files {}", node.display()));
     book.page("rotate-status-trusted", "bob", "rotate status");
+    let script = book.ground.run("bob", "rotate script -c prod --node w-1").ends(0);
+    let (front, _) = script.out.split_once("# The commands to adapt").unwrap();
+    insta::assert_snapshot!("rotate-script", steady(&book.ground, front));
     book.page("rotate-next-refused", "alice", "rotate next -c prod --yes");
     let next = "rotate next -c prod --confirm nodes-have-bundle --confirm clients-have-bundle --confirm verifiers-have-key --yes";
     book.page("rotate-next", "alice", next);

@@ -1,5 +1,5 @@
-//! `export`: words and flags, and the list of what was written. Gathering and opening belong to `ops::export`; `rbac`
-//! has no secrets and goes to stdout.
+//! `export`: words and flags, and the list of what was written. Gathering and opening belong to `ops::export`; what is a
+//! whole cluster's (`rbac`, `kubeadm-config`, `trust-bundle`) has no secrets and goes to stdout.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,21 +11,27 @@ use super::{Answer, Global, Report};
 use crate::export::rbac::{RoleRef, Roles};
 use crate::export::{LAYOUTS, Layout};
 use crate::model::{Keyset, NodeName, Remedy, check_group, displayed};
+use crate::ops::export::kubeadm_config::{self, KubeadmConfig};
 use crate::ops::export::rbac::{self, Rbac};
+use crate::ops::export::trust_bundle::{self, TrustBundle};
 use crate::ops::export::{Export, ExportReport, Subject};
 use crate::ops::{Failure, Gate, Session};
 
-/// Write a node's files as plaintext to a folder outside every git work tree, or a cluster's RBAC manifest
+/// Write a node's files as plaintext to a folder outside every git work tree, or print what a cluster needs besides
 #[derive(Debug, clap::Args)]
 #[command(after_help = "EXAMPLES\n  kluis export kubeadm -c prod --node cp-1 --out /root/k8s\n  \
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
-    kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n\n\
+    kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n  \
+    kluis export kubeadm-config -c prod --node cp-1 > kubeadm.yaml\n  \
+    kluis export trust-bundle -c prod | kubectl apply -f -\n\n\
     kubeadm is DIR/pki and DIR/*.conf, as under /etc/kubernetes. Opens one sealed file for a worker, three for a\n\
     control-plane node. CA keys stay sealed unless --with-ca-keys asks for them. rbac binds the groups that the epoch lets\n\
     people ask for, in these generations alone: kluis:admins to cluster-admin, another GROUP to a ClusterRole that --role\n\
-    names, or to kluis:GROUP, which is yours to write.")]
+    names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
+    `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
+    are to trust: the CA certificates of the phase, of kubernetes or of another CA (--keyset).")]
 pub struct Args {
     /// Where the files are to lie
     #[arg(value_name = "LAYOUT", value_parser = layouts())]
@@ -36,7 +42,7 @@ pub struct Args {
     /// Every node, each in a folder of its name
     #[arg(long, conflicts_with = "keyset")]
     all_nodes: bool,
-    /// One keyset of the whole cluster (pem)
+    /// One keyset of the whole cluster (pem, trust-bundle)
     #[arg(long, value_name = "NAME")]
     keyset: Option<Keyset>,
     /// The folder; new, empty, or left by an earlier export of the same
@@ -52,11 +58,17 @@ pub struct Args {
 
 fn layouts() -> PossibleValuesParser {
     let nodes = LAYOUTS.iter().map(|layout| PossibleValue::new(layout.name).help(layout.about));
-    PossibleValuesParser::new(nodes.chain([PossibleValue::new(RBAC).help("what groups may do, as one YAML stream")]))
+    PossibleValuesParser::new(nodes.chain([
+        PossibleValue::new(RBAC).help("what groups may do, as one YAML stream"),
+        PossibleValue::new(KUBEADM_CONFIG).help("kubeadm's configuration for the layout kubeadm"),
+        PossibleValue::new(TRUST_BUNDLE).help("a ClusterTrustBundle of what the cluster trusts"),
+    ]))
 }
 
-/// The one layout that is a cluster's and holds no secret.
+// The layouts that are a cluster's and hold no secret.
 const RBAC: &str = "rbac";
+const KUBEADM_CONFIG: &str = "kubeadm-config";
+const TRUST_BUNDLE: &str = "trust-bundle";
 
 fn parse_role(text: &str) -> Result<(String, RoleRef), String> {
     let shape = || format!("{text:?} is not GROUP=ROLE or GROUP=NAMESPACE/ROLE");
@@ -87,6 +99,9 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
     }
     if !args.roles.is_empty() {
         return Err(Failure::usage("--role is for the layout rbac"));
+    }
+    if args.layout == KUBEADM_CONFIG || args.layout == TRUST_BUNDLE {
+        return run_printed(args, global, session);
     }
     let layout = Layout::named(&args.layout)
         .ok_or_else(|| Failure::usage(format!("there is no layout {:?}", args.layout)))?;
@@ -125,6 +140,54 @@ fn run_rbac(args: &Args, global: &Global, session: &mut Session) -> Result<Answe
         chosen.push(role.clone());
     }
     Ok(Answer::fine(rbac::rbac(session, &repository, &cluster, &roles)?))
+}
+
+fn run_printed(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    let is_config = args.layout == KUBEADM_CONFIG;
+    let out_of_place = match is_config {
+        true => args.all_nodes || args.keyset.is_some(),
+        false => args.all_nodes || args.node.is_some() || args.with_ca_keys,
+    };
+    if out_of_place || args.out.is_some() {
+        let takes = if is_config { "--node and --with-ca-keys" } else { "--keyset" };
+        return Err(Failure::usage(format!("{} goes to stdout, and takes {takes} alone", args.layout)));
+    }
+    let repository = session.open_reading(&Gate::Valid)?;
+    let cluster = global.one_cluster(&repository)?;
+    if is_config {
+        let (node, with_ca_keys) = (args.node.as_ref(), args.with_ca_keys);
+        return Ok(Answer::fine(kubeadm_config::kubeadm_config(&repository, &cluster, node, with_ca_keys)?));
+    }
+    let keyset = args.keyset.unwrap_or(Keyset::Kubernetes);
+    Ok(Answer::fine(trust_bundle::trust_bundle(&repository, &cluster, keyset)?))
+}
+
+impl Report for KubeadmConfig {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.content.as_bytes())
+    }
+
+    fn data(&self) -> Value {
+        serde_json::json!(self)
+    }
+
+    fn is_value(&self) -> bool {
+        true
+    }
+}
+
+impl Report for TrustBundle {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.content.as_bytes())
+    }
+
+    fn data(&self) -> Value {
+        serde_json::json!(self)
+    }
+
+    fn is_value(&self) -> bool {
+        true
+    }
 }
 
 impl Report for Rbac {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{Answer, Global, Report};
 use crate::model::{Keyset, NodeName, PersonName, displayed};
 use crate::ops::rotate::{
-    self, Checked, ClusterRotation, Files, KeysetRotation, NodeSteps, Removed, Rotations, Start, Started, Stepped, Verb, Wanted,
+    self, Checked, ClusterRotation, Files, KeysetRotation, NodeSteps, Removed, Rotations, Script, Start, Started, Stepped, Verb,
+    Wanted,
 };
 use crate::ops::{Failure, Gate, Session};
 
@@ -97,8 +98,7 @@ them), such as a copy made with rsync; or in what this printed on the node, whic
   cd /etc/kubernetes
   grep -rH --include='*.crt' --include='*.pub' '' pki
   grep -H certificate- *.conf
-  cd /var/lib
-  grep -H '' kubelet/kubelet.crt
+  grep -H '' /var/lib/kubelet/pki/kubelet.crt
 
 Ends 3 where something differs.")]
     Check {
@@ -111,6 +111,20 @@ Ends 3 where something differs.")]
         /// What the commands below printed on the node (- for stdin)
         #[arg(long, value_name = "FILE", group = "where")]
         listing: Option<PathBuf>,
+    },
+    /// Print a shell script that does on one node what this phase asks for; opens no key
+    #[command(after_help = "EXAMPLES
+  kluis rotate script -c prod --node cp-1 > cp-1.sh
+  kluis rotate script -c prod --node cp-1 | ssh root@cp-1 sh -s -- --dry-run /root/export
+
+For who has no configuration management: run it on the node, as root, with the folder of its export. It copies the files and
+restarts the processes that `kluis rotate status` names, waits for each to be well, and stops at the first that is not. It
+takes the export of this node in this phase and no other, and holds no secret. kubeadm's static pods are restarted with
+crictl; two functions at its top are yours to change.")]
+    Script {
+        /// The node
+        #[arg(long, value_name = "NAME")]
+        node: NodeName,
     },
     /// Show the phase of each keyset, and what to do on which node before the next step
     #[command(after_help = "EXAMPLES\n  kluis rotate status -c prod\n  kluis rotate status --all-clusters\n  kluis rotate status -c prod --emergency")]
@@ -146,6 +160,7 @@ pub fn name(args: &Args) -> String {
         Action::Undo(_) => "undo",
         Action::Status { .. } => "status",
         Action::Check { .. } => "check",
+        Action::Script { .. } => "script",
     };
     format!("rotate {action}")
 }
@@ -168,6 +183,11 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             };
             let (checked, findings) = rotate::check(&repository, &cluster, node, &files)?;
             return Ok(Answer::judged(checked, findings));
+        }
+        Action::Script { node } => {
+            let repository = session.open_reading(&Gate::Valid)?;
+            let cluster = global.one_cluster(&repository)?;
+            return Ok(Answer::fine(rotate::script(&repository, &cluster, node)?));
         }
         Action::Start { keysets, because_of, standby, emergency } => {
             global.refuse_at()?;
@@ -314,6 +334,20 @@ impl Report for Checked {
 
     fn data(&self) -> Value {
         json!(self)
+    }
+}
+
+impl Report for Script {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.content.as_bytes())
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+
+    fn is_value(&self) -> bool {
+        true
     }
 }
 

@@ -49,9 +49,7 @@ struct Empty {}
 /// The EncryptionConfiguration with `keys`, the one that writes first, for the file `path`.
 ///
 /// secretbox comes first, so that nothing is written in plain; `identity` last, so that what was written
-/// before encryption was switched on can still be read. A key's name is part of every ciphertext in etcd, so
-/// it must mean the same bytes for ever: it is that of the generation (`kluis-g1`), which is never used
-/// again. Fails where a key has not exactly 32 bytes or a generation stands twice.
+/// before encryption was switched on can still be read. Fails where a key has not exactly 32 bytes or a generation stands twice.
 pub(super) fn configuration(path: &str, keys: &[(Generation, Secret)]) -> Result<Secret, ExportError> {
     let mut encoded = Vec::with_capacity(keys.len());
     for (index, (generation, key)) in keys.iter().enumerate() {
@@ -69,7 +67,7 @@ pub(super) fn configuration(path: &str, keys: &[(Generation, Secret)]) -> Result
     let keys = keys
         .iter()
         .zip(&encoded)
-        .map(|((generation, _), secret)| Key { name: format!("kluis-{generation}"), secret: secret.as_str() })
+        .map(|((generation, _), secret)| Key { name: key_name(*generation), secret: secret.as_str() })
         .collect::<Vec<_>>();
     let size = 512 + 128 * keys.len();
     let configuration = EncryptionConfiguration {
@@ -84,6 +82,12 @@ pub(super) fn configuration(path: &str, keys: &[(Generation, Secret)]) -> Result
         }],
     };
     yaml(path, &configuration, size)
+}
+
+/// A key's name is part of every ciphertext in etcd, so it must mean the same bytes for ever: it is that of the generation
+/// (`kluis-g1`), which is never used again.
+pub(super) fn key_name(generation: Generation) -> String {
+    format!("kluis-{generation}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why an export is refused, and what mends it. Facts only; no secret ever stands in one.
 
-use crate::model::{ClusterName, Distribution, Generation, Keyset, NodeName, Profile, Remedy};
+use crate::model::{ClusterName, Distribution, Generation, Keyset, KubernetesVersion, NodeName, Profile, Remedy};
 
 /// Why an export is refused. Nothing was laid out.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,46 @@ pub enum ExportError {
         /// What it runs on.
         distribution: Distribution,
     },
+    /// What kubeadm reads, for a cluster that it does not run.
+    #[error("cluster {cluster} runs on {distribution}, and this is for kubeadm")]
+    NotKubeadm {
+        /// The cluster.
+        cluster: ClusterName,
+        /// What it runs on.
+        distribution: Distribution,
+    },
+    /// An object that this version of Kubernetes does not know (KEP-3257).
+    #[error("Kubernetes {version} has no ClusterTrustBundle: it came with 1.27, switched off")]
+    NoTrustBundle {
+        /// The version.
+        version: KubernetesVersion,
+    },
+    /// kubeadm configures the first API server with where etcd is, and nobody says where.
+    #[error(
+        "the control-plane nodes of cluster {cluster} run no etcd, and no node of it has the role etcd, so nothing says \
+         where etcd is; add the nodes that run it to clusters/{cluster}/cluster.toml"
+    )]
+    NoEtcd {
+        /// The cluster.
+        cluster: ClusterName,
+    },
+    /// An etcd node that API servers could not call.
+    #[error(
+        "node {node} runs etcd and has no IP address but loopback; add one to its `addresses` in \
+         clusters/{cluster}/cluster.toml"
+    )]
+    NoEtcdAddress {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The node.
+        node: NodeName,
+    },
+    /// `kubeadm init` for a node that runs no control plane.
+    #[error("node {node} runs no control plane, and kubeadm init is for nodes that do")]
+    NoControlPlane {
+        /// The node.
+        node: NodeName,
+    },
     /// The exporter's break-glass certificate can't be read, or names nobody.
     #[error("the break-glass certificate names nobody")]
     BreakGlass,
@@ -111,8 +151,12 @@ impl ExportError {
     /// The command that mends it, where there is one.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::NoAdvertiseAddress { cluster, .. } | Self::MissingCertificate { cluster, .. } => {
-                Some(Remedy::ClusterApply(cluster.clone()))
+            Self::NoAdvertiseAddress { cluster, .. }
+            | Self::MissingCertificate { cluster, .. }
+            | Self::NoEtcd { cluster }
+            | Self::NoEtcdAddress { cluster, .. } => Some(Remedy::ClusterApply(cluster.clone())),
+            Self::NotKubeadm { cluster, .. } => {
+                Some(Remedy::Kluis(format!("export pem -c {cluster} --all-nodes --out DIR")))
             }
             Self::MissingKey { cluster, node, .. } => Some(Remedy::CertIssue(cluster.clone(), node.clone())),
             Self::NoIssuer { .. }
@@ -123,6 +167,7 @@ impl ExportError {
                 Some(Remedy::Kluis(format!("export pem -c {cluster} --node {node} --out DIR")))
             }
             Self::Symmetric { keyset } => Some(Remedy::Kluis(format!("open {keyset}"))),
+            Self::NoTrustBundle { .. } | Self::NoControlPlane { .. } => Some(Remedy::Kluis("export --help".to_owned())),
             Self::MissingKeysetKey { .. } | Self::CaKeysOutOfPlace { .. } | Self::BreakGlass | Self::Yaml { .. } => {
                 None
             }

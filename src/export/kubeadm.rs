@@ -21,7 +21,7 @@ pub const LAYOUT: Layout =
 const KEPT_KEY: &str = "/var/lib/kubelet/pki/kubelet-client.key";
 
 /// Where the API server of a control-plane node listens (DESIGN 6).
-const PORT: u16 = 6443;
+pub(super) const PORT: u16 = 6443;
 
 /// The CAs of kubeadm and where their files lie, without the ending.
 const CAS: &[(Keyset, &str)] =
@@ -86,6 +86,38 @@ pub fn public_parts(node: &Node) -> Vec<(String, Part)> {
     }
     parts.sort_by(|a, b| a.0.cmp(&b.0));
     parts
+}
+
+/// What can be told of an exported file without its keys: all of it, or one field of a kubeconfig.
+pub struct Public {
+    /// The file.
+    pub path: String,
+    /// The field, whose value is base64 of `content`; the whole file is `content` if there is none.
+    pub field: Option<&'static str>,
+    /// The bytes.
+    pub content: Vec<u8>,
+}
+
+/// What this layout writes for a node, as far as it is public. Needs no key.
+pub fn public_content(material: &Material) -> Result<Vec<Public>, ExportError> {
+    let mut public = Vec::new();
+    for (path, part) in public_parts(&material.node) {
+        let content = match part {
+            Part::Bundle(keyset) => material.bundle_pem(keyset)?,
+            Part::Leaf(profile) => pki::certificate_pem(material.certificate(profile)?),
+            Part::ServiceAccount => {
+                material.service_account_public.iter().flat_map(|spki| pki::public_pem(spki)).collect()
+            }
+            Part::Conf(profile) => {
+                let (path, field) = (path.clone(), Some("certificate-authority-data"));
+                public.push(Public { path, field, content: material.bundle_pem(Keyset::Kubernetes)? });
+                pki::certificate_pem(material.certificate(profile)?)
+            }
+        };
+        let field = matches!(part, Part::Conf(_)).then_some("client-certificate-data");
+        public.push(Public { path, field, content });
+    }
+    Ok(public)
 }
 
 fn files(material: &Material) -> Result<Exported, ExportError> {
@@ -219,18 +251,12 @@ fn kubeconfig(
     certificate: &[u8],
     client_key: ClientKey,
 ) -> Result<Secret, ExportError> {
-    // Up to 1.30 kubeadm compares all of the CA data with the first certificate of ca.crt and refuses a
-    // bundle; from 1.31 on it looks at the first alone (kubernetes-pki A.2).
-    let certificate_authorities = if material.config.kubernetes.minor <= 30 {
-        pki::certificate_pem(material.issuing(Keyset::Kubernetes)?)
-    } else {
-        material.bundle_pem(Keyset::Kubernetes)?
-    };
     Kubeconfig {
         cluster: material.cluster.to_string(),
         server: server.to_owned(),
         user,
-        certificate_authorities,
+        // In a rotation both: whoever had the former CA alone would be out when the first API server shows a new leaf.
+        certificate_authorities: material.bundle_pem(Keyset::Kubernetes)?,
         client_certificate: pki::certificate_pem(certificate),
         client_key,
     }
@@ -286,6 +312,14 @@ fn notes(material: &Material) -> Vec<String> {
     if is_control_plane(&material.node) {
         control_plane_notes(material, &mut notes);
     }
+    // kubernetes-pki A.2: it compares all of the CA data with the first certificate of ca.crt; from 1.31 on the first alone.
+    if material.config.kubernetes.minor <= 30
+        && material.bundles.get(&Keyset::Kubernetes).is_some_and(|cas| cas.len() > 1)
+    {
+        notes.push(
+            "kubeadm up to 1.30 refuses kubeconfigs with two CAs: leave it alone until the rotation is over".to_owned(),
+        );
+    }
     notes
 }
 
@@ -303,6 +337,12 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
          --kubelet-certificate-authority=/etc/kubernetes/pki/ca.crt as well"
             .to_owned(),
     );
+    notes.push(format!(
+        "kluis export kubeadm-config -c {} --node {}{} prints kubeadm's configuration with all of these flags",
+        material.cluster,
+        material.node.name,
+        if material.ca_keys.is_empty() { "" } else { " --with-ca-keys" }
+    ));
     if !runs_etcd(&material.node) {
         notes.push(
             "no etcd member runs here: name pki/etcd/ca.crt and pki/apiserver-etcd-client.crt and .key under \
@@ -373,6 +413,33 @@ mod tests {
         assert!(has(&exported, "kubelet/kubelet.crt") && !has(&exported, "kubelet/kubelet.key"));
         assert!(text(&exported, "kubelet.conf").contains("client-key: /var/lib/kubelet/pki/kubelet-client.key"));
         assert!(exported.notes.iter().filter(|note| note.contains("never left the node")).count() == 2);
+    }
+
+    #[test]
+    fn what_is_public_of_a_file_is_what_is_written() {
+        for (version, roles) in [("1.36", "control-plane,etcd"), ("1.30", "control-plane,etcd"), ("1.36", "worker")] {
+            let mut material = fixture::material(version, roles);
+            let exported = files(&material).unwrap();
+            // Nothing of it is a key's.
+            material.keys.clear();
+            material.service_account_private = None;
+            let public = public_content(&material).unwrap();
+            for Public { path, field, content } in &public {
+                let read = conf_of(&exported, path, *field);
+                assert_eq!(read, *content, "{path} {field:?}");
+            }
+            let told: Vec<&str> = public.iter().map(|one| one.path.as_str()).collect();
+            let certificates = exported.files.iter().filter(|file| file.path.ends_with(".crt"));
+            assert!(certificates.map(|file| file.path.as_str()).all(|path| told.contains(&path)), "{told:?}");
+        }
+    }
+
+    fn conf_of(exported: &Exported, path: &str, field: Option<&str>) -> Vec<u8> {
+        match field {
+            None => content(exported, path).expose().to_vec(),
+            Some("certificate-authority-data") => conf(exported, path).certificate_authorities,
+            Some(_) => conf(exported, path).client_certificate,
+        }
     }
 
     fn pem(label: &str) -> String {
@@ -560,13 +627,13 @@ mod tests {
     }
 
     #[test]
-    fn up_to_1_30_kubeconfigs_have_one_ca_alone() {
-        let authorities = |version| {
+    fn in_a_rotation_kubeconfigs_have_both_cas_and_older_kubeadms_are_warned_of() {
+        for (version, warned) in [("1.30", true), ("1.31", false)] {
             let exported = fixture::kubeadm(version, "control-plane,etcd");
-            String::from_utf8(conf(&exported, "admin.conf").certificate_authorities).unwrap()
-        };
-        assert_eq!(authorities("1.30"), pem("kubernetes-g2"));
-        assert_eq!(authorities("1.31"), pem("kubernetes-g2") + &pem("kubernetes-g1"));
+            let authorities = String::from_utf8(conf(&exported, "admin.conf").certificate_authorities).unwrap();
+            assert_eq!(authorities, pem("kubernetes-g2") + &pem("kubernetes-g1"));
+            assert_eq!(exported.notes.iter().any(|note| note.contains("refuses kubeconfigs with two CAs")), warned);
+        }
     }
 
     #[test]

@@ -6,11 +6,14 @@ mod encryption;
 mod error;
 mod files;
 pub mod kubeadm;
+pub mod kubeadm_config;
 pub mod kubeconfig;
 mod material;
 pub mod merge;
 pub mod pem;
 pub mod rbac;
+pub mod script;
+pub mod trust_bundle;
 mod yaml;
 
 pub use error::ExportError;

@@ -1,7 +1,9 @@
 //! `export`: gathers what a layout draws on from the verified repository, opens exactly that, and writes the files
 //! to a folder outside every git work tree. Laying out belongs to `export`, writing to `disk`.
 
+pub mod kubeadm_config;
 pub mod rbac;
+pub mod trust_bundle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -171,7 +173,7 @@ impl<'a> Export<'a> {
     fn lay_out(&mut self, layout: &Layout, node: Node) -> Result<Option<Exported>, Failure> {
         let needed = (layout.needs)(&node, self.with_ca_keys);
         // A missing certificate, address or other trouble that needs no key is found before one is asked for.
-        let mut material = self.public_material(node)?;
+        let mut material = public_material(self.repository, &self.cluster, node)?;
         self.note_ends(&material.node);
         if self.session.settings.dry_run {
             for need in needed {
@@ -214,55 +216,12 @@ impl<'a> Export<'a> {
         ));
     }
 
-    /// Everything that needs no key.
-    fn public_material(&self, node: Node) -> Result<Material, Failure> {
-        let cluster = self.repository.cluster(&self.cluster)?;
-        let mut bundles = BTreeMap::new();
-        let mut issuing_certificates = BTreeMap::new();
-        for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
-            let bundle = self.authorities(keyset)?;
-            if let (Some(first), true) = (bundle.first(), self.issuing(keyset).is_some()) {
-                issuing_certificates.insert(keyset, first.clone());
-            }
-            bundles.insert(keyset, bundle);
-        }
-        let mut certificates = BTreeMap::new();
-        for (place, vouched) in &self.repository.verified.current.paths {
-            if let (Place::NodeCert(at, name, profile), Vouch::Issued(_)) = (place, &vouched.vouch)
-                && *at == self.cluster
-                && *name == node.name
-            {
-                certificates.insert(*profile, pki::parse_pem(self.bytes(place), "CERTIFICATE")?);
-            }
-        }
-        let kept = super::cert::node::kept_by_node(&self.repository.verified, &self.cluster, &node.name);
-        let kept = kept.into_keys().collect();
-        let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
-        Ok(Material {
-            cluster: self.cluster.clone(),
-            config: self.config()?.clone(),
-            node,
-            bundles,
-            issuing_certificates,
-            certificates,
-            keys: BTreeMap::new(),
-            kept,
-            service_account_public: self.service_account_public()?,
-            service_account_private: None,
-            encryption: Vec::new(),
-            super_admin: None,
-            ca_keys: BTreeMap::new(),
-            groups: groups.into_iter().cloned().collect(),
-        })
-    }
-
     fn bytes(&self, place: &Place) -> &'a [u8] {
         self.repository.verified.tree.bytes(&place.to_string()).unwrap_or_default()
     }
 
     fn issuing(&self, keyset: Keyset) -> Option<Generation> {
-        let states = self.repository.verified.current.states.get(&(self.cluster.clone(), keyset))?;
-        crate::trust::phases::issuing(states).first().copied()
+        issuing(self.repository, &self.cluster, keyset)
     }
 
     fn bundle(&self, keyset: Keyset) -> Vec<Generation> {
@@ -406,9 +365,57 @@ impl<'a> Export<'a> {
     }
 }
 
+/// What an export of `node` may draw on that needs no key.
+pub(super) fn public_material(repository: &Repository, name: &ClusterName, node: Node) -> Result<Material, Failure> {
+    let cluster = repository.cluster(name)?;
+    let mut bundles = BTreeMap::new();
+    let mut issuing_certificates = BTreeMap::new();
+    for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
+        let bundle = authorities(repository, name, keyset)?;
+        if let (Some(first), true) = (bundle.first(), issuing(repository, name, keyset).is_some()) {
+            issuing_certificates.insert(keyset, first.clone());
+        }
+        bundles.insert(keyset, bundle);
+    }
+    let mut certificates = BTreeMap::new();
+    for (place, vouched) in &repository.verified.current.paths {
+        if let (Place::NodeCert(at, owner, profile), Vouch::Issued(_)) = (place, &vouched.vouch)
+            && at == name
+            && *owner == node.name
+        {
+            let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+            certificates.insert(*profile, pki::parse_pem(bytes, "CERTIFICATE")?);
+        }
+    }
+    let kept = super::cert::node::kept_by_node(&repository.verified, name, &node.name);
+    let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
+    Ok(Material {
+        cluster: name.clone(),
+        config: super::cert::config(repository, name)?.clone(),
+        node,
+        bundles,
+        issuing_certificates,
+        certificates,
+        keys: BTreeMap::new(),
+        kept: kept.into_keys().collect(),
+        service_account_public: service_account_public(repository, name)?,
+        service_account_private: None,
+        encryption: Vec::new(),
+        super_admin: None,
+        ca_keys: BTreeMap::new(),
+        groups: groups.into_iter().cloned().collect(),
+    })
+}
+
+/// The generation that issues.
+fn issuing(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Option<Generation> {
+    let states = repository.verified.current.states.get(&(cluster.clone(), keyset))?;
+    crate::trust::phases::issuing(states).first().copied()
+}
+
 /// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the CA and an API
 /// server writes with the first encryption key; then the others by number.
-fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
+pub(super) fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
     let states = repository.verified.current.states.get(&(cluster.clone(), keyset));
     let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
     let mut bundle: Vec<(bool, Generation)> =

@@ -153,6 +153,11 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Makes a cluster, starts `members` etcd members and an API server, and waits until it says that it is ready.
     pub fn start(members: usize) -> ControlPlane {
+        ControlPlane::start_with(members, &[])
+    }
+
+    /// The same, and the API server gets these flags as well.
+    pub fn start_with(members: usize, flags: &[&str]) -> ControlPlane {
         let scratch = Scratch::new();
         let port = free_port();
         let exports = Exports::make(scratch.path(), "prod", port);
@@ -160,6 +165,7 @@ impl ControlPlane {
         let etcd = Etcd::start(scratch.path(), &exports, members);
         let audit = scratch.path().join("audit.log");
         let api_server = api_server(scratch.path(), &export, &etcd, ("127.0.0.1", port), &audit)
+            .args(flags)
             .starts("kube-apiserver", scratch.path());
         let mut plane = ControlPlane { api_server, etcd, exports, export, port, audit, scratch };
         let super_admin = plane.export.file("super-admin.conf");

@@ -28,4 +28,6 @@ mod process;
 #[path = "../programs/mod.rs"]
 mod programs;
 mod rotation;
+mod script;
 mod strangers;
+mod trust_bundle;

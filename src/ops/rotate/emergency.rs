@@ -12,7 +12,7 @@ use super::super::cert::config;
 use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::steps::{self, NodeSteps};
-use super::{Phase, Position, keysets};
+use super::{Phase, Position, keysets, leave_what_stays};
 use crate::model::{ClusterName, Keyset, Node};
 
 /// One stage: it is done on every node before the next begins.
@@ -60,7 +60,10 @@ pub fn stages(repository: &Repository, name: &ClusterName) -> Result<Vec<Stage>,
             about.insert(keyset, position.trusted_before);
         }
     }
-    Ok(of(&config(repository, name)?.nodes, &about))
+    let mut stages = of(&config(repository, name)?.nodes, &about);
+    let nodes = stages.iter_mut().flat_map(|stage| &mut stage.nodes);
+    nodes.for_each(|steps| leave_what_stays(repository, name, steps));
+    Ok(stages)
 }
 
 /// The stages for these nodes and keysets, each with whether nodes and clients trust its new generation already.

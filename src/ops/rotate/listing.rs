@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::export::kubeconfig::{Kubeconfig, KubeconfigError};
 
+/// Where a kubelet has its serving certificate.
+const SERVING: &str = "/var/lib/kubelet/pki/kubelet.crt";
+
 /// The CA certificates and the client certificate (PEM) of a kubeconfig; `None` where it is not there.
 pub type Conf = Option<Result<(Vec<u8>, Vec<u8>), KubeconfigError>>;
 
@@ -20,6 +23,8 @@ impl Listing {
         let mut files: BTreeMap<String, String> = BTreeMap::new();
         for line in text.lines() {
             let Some((path, line)) = line.split_once(':') else { continue };
+            // An export has it in a folder of its own.
+            let path = if path.ends_with(SERVING) { "kubelet/kubelet.crt" } else { path };
             let file = files.entry(path.trim_start_matches("./").to_owned()).or_default();
             file.push_str(line.trim_end_matches('\r'));
             file.push('\n');

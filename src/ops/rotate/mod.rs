@@ -6,6 +6,7 @@ mod check;
 mod emergency;
 mod listing;
 mod remove;
+mod script;
 mod start;
 mod status;
 mod step;
@@ -14,6 +15,7 @@ mod steps;
 pub use check::{Checked, Files, check};
 pub use emergency::Stage;
 pub use remove::{Removed, remove};
+pub use script::{Script, script};
 pub use start::{Start, Started, start};
 pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
 pub use step::{Stepped, Verb, Wanted, step};
@@ -23,9 +25,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cert::node::kept_by_node;
 use super::failure::Failure;
 use super::session::Repository;
-use crate::model::{ClusterName, Generation, Keyset, Place, Remedy, SealedName, State};
+use crate::model::{ClusterName, Generation, Keyset, Place, Profile, Remedy, SealedName, State};
 use crate::trust::current::Vouch;
 use crate::trust::phases::{self, States};
 
@@ -160,6 +163,13 @@ fn is_there(repository: &Repository, name: &ClusterName, keyset: Keyset, generat
     let sealed = Place::Sealed(name.clone(), SealedName::Keyset(keyset, generation));
     let current = repository.verified.current.paths.get(&sealed);
     current.is_some_and(|vouched| matches!(vouched.vouch, Vouch::Sealed(_)))
+}
+
+/// Leaves out a key that never left its node: no export has it, and its next certificate fits it.
+fn leave_what_stays(repository: &Repository, cluster: &ClusterName, steps: &mut NodeSteps) {
+    if kept_by_node(&repository.verified, cluster, &steps.node).contains_key(&Profile::KubeletServing) {
+        steps.copy.retain(|file| *file != "kubelet/kubelet.key");
+    }
 }
 
 /// The keysets of a cluster that have generations: what a rotation is about where none is named.

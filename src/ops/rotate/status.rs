@@ -8,7 +8,7 @@ use super::super::cert::config;
 use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::steps::{self, NodeSteps};
-use super::{Phase, Position, Stage, emergency, keysets};
+use super::{Phase, Position, Stage, emergency, keysets, leave_what_stays};
 use crate::model::{ClusterName, Keyset, State, Time};
 
 /// Where one keyset stands.
@@ -118,6 +118,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
     let nodes = &config(repository, name)?.nodes;
     let steps = nodes.iter().map(|node| steps::on_node(node, &on_nodes)).filter(|steps| !steps.copy.is_empty());
     rotation.nodes = steps.collect();
+    rotation.nodes.iter_mut().for_each(|steps| leave_what_stays(repository, name, steps));
     rotation.next = next(name, &phases, &rotation.gates);
     Ok(rotation)
 }

@@ -22,7 +22,7 @@ pub struct Gate {
 pub struct NodeSteps {
     /// The node.
     pub node: NodeName,
-    /// Files of its export, below /etc/kubernetes (`kubelet/` below /var/lib).
+    /// Files of its export, below /etc/kubernetes (of `kubelet/` below /var/lib/kubelet/pki).
     pub copy: Vec<&'static str>,
     /// Files of an export with `--with-ca-keys`, for a node that has them: the controller-manager goes on signing with the
     /// former CA otherwise.

@@ -1,0 +1,68 @@
+//! `rotate script`: what `rotate status` says of one node, as a shell script for it. Opens nothing; how the script reads is
+//! `export::script`'s.
+
+use serde::Serialize;
+
+use super::super::cert::{config, node};
+use super::super::export::{bundle, public_material};
+use super::super::failure::Failure;
+use super::super::session::Repository;
+use super::steps::NodeSteps;
+use super::{ClusterRotation, Phase, status};
+use crate::export::ExportError;
+use crate::export::kubeadm::public_content;
+use crate::export::script::{Work, script as render};
+use crate::model::{ClusterName, Distribution, Keyset, NodeName};
+
+/// The script of one node; `data` of the report.
+#[derive(Debug, Serialize)]
+pub struct Script {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// What it does; nothing where nothing is to be done.
+    #[serde(flatten)]
+    pub steps: NodeSteps,
+    /// The script.
+    pub content: String,
+}
+
+/// The script that brings node `name` of `cluster` to the phase that it is in.
+pub fn script(repository: &Repository, cluster: &ClusterName, name: &NodeName) -> Result<Script, Failure> {
+    let config = config(repository, cluster)?;
+    let node = node::find(config, cluster, name)?;
+    // The paths, and how processes are restarted, are those of kubeadm.
+    if config.distribution != Distribution::Kubeadm {
+        let distribution = config.distribution;
+        return Err(ExportError::NotKubeadm { cluster: cluster.clone(), distribution }.into());
+    }
+    let rotations = status(repository, std::slice::from_ref(cluster), false)?;
+    let rotation = rotations.clusters.into_iter().next();
+    let phases = rotation.as_ref().map(phases).unwrap_or_default();
+    let steps = rotation.into_iter().flat_map(|rotation| rotation.nodes).find(|steps| steps.node == *name);
+    let nothing = || NodeSteps { node: name.clone(), copy: Vec::new(), copy_ca_keys: Vec::new(), restart: Vec::new() };
+    let steps = steps.unwrap_or_else(nothing);
+    let material = public_material(repository, cluster, node)?;
+    let public = if steps.copy.is_empty() { Vec::new() } else { public_content(&material)? };
+    let content = render(&Work {
+        cluster,
+        node: &material.node,
+        phases: &phases,
+        copy: &steps.copy,
+        copy_ca_keys: &steps.copy_ca_keys,
+        restart: &steps.restart,
+        public: &public,
+        encryption: &bundle(repository, cluster, Keyset::Encryption),
+    });
+    Ok(Script { cluster: cluster.clone(), steps, content })
+}
+
+/// Where each keyset under way stands, with its generations: two rotations of one keyset have different ones.
+fn phases(rotation: &ClusterRotation) -> Vec<String> {
+    let about = rotation.keysets.iter().filter(|one| one.phase != Phase::Steady);
+    let line = |one: &super::KeysetRotation| {
+        let states: Vec<String> =
+            one.states.iter().map(|(generation, state)| format!("{generation} {state}")).collect();
+        format!("{} {} ({})", one.keyset, one.phase.as_str(), states.join(", "))
+    };
+    about.map(line).collect()
+}
