@@ -10,6 +10,7 @@ mod dirty;
 mod fault;
 mod history;
 mod journal;
+mod locks;
 mod messages;
 mod objects;
 mod pins;
