@@ -24,6 +24,7 @@ pub use attributes::with_attributes;
 pub use changes::{Applied, ChangeSet, Commit};
 pub use fault::RepoError;
 pub use history::{Blob, Changed, Changes, Edited, History, LARGEST_SEARCHED, Revision, Version};
+pub use journal::is_half_written;
 pub use messages::{Message, Searched};
 pub use pins::{Pins, PinsError, RepoPin, Verified};
 pub use remembered::Remembered;
