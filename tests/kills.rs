@@ -4,7 +4,7 @@
 //! before has happened and nothing after. Between two of these calls no kill can make a difference.
 //!
 //! There are hundreds of points in a command, so some are taken: a few spread over files staged, objects, journal and files
-//! renamed; and of those from the index on, where git's own locks are, every one of one command and each third of the
+//! renamed; and of those from the index on, where git's own locks are, every one of two commands and each third of the
 //! others, which write alike. `KLUIS_TEST_KILLS=all` takes every one. What a power cut loses is not here; the steps of a
 //! change set, also cut short while they are undone, are `src/repo/apply/tests.rs`'s.
 
@@ -296,6 +296,54 @@ fn a_removal_that_is_killed_is_finished_or_begun_anew() {
 #[test]
 fn a_person_whose_removal_is_killed_is_gone_after_the_next() {
     dies_anywhere(&Case { before: &[], command: "person remove bob --reason left --yes", stride: 3, again: &[2] });
+}
+
+/// Whoever repeats what was killed wants it once. These two go on from wherever the keysets stand, so that a repetition would
+/// be a second step where the first was finished on the way.
+#[test]
+fn an_undo_that_is_killed_and_repeated_goes_back_one_phase() {
+    let before = ["rotate start -c prod --yes", "rotate trust -c prod --yes", "rotate promote -c prod --yes"];
+    let (_ground, start) = place(&before);
+    let undo = "rotate undo -c prod --yes";
+    let whole = start.copy();
+    let (_, points) = whole.traced(undo, &[]);
+    let expected = whole.outcome();
+    let ends = points.iter().position(|point| point.words.contains("\"journal\", 0)")).unwrap();
+    let (mut anew, mut finished) = (0, 0);
+    for point in chosen(points[..=ends].to_vec(), 1) {
+        let place = start.copy();
+        assert!(place.killed(undo, &point), "{point:?}");
+        let again = place.run(undo);
+        match again.exit {
+            0 => anew += 1,
+            _ => {
+                finished += 1;
+                again
+                    .ends(3)
+                    .says("interrupted command")
+                    .says("that may have been this step")
+                    .says("kluis rotate status");
+            }
+        }
+        assert_eq!(place.outcome(), expected, "{point:?}");
+        place.assert_sound();
+    }
+    assert!(anew >= 4 && finished >= 8, "{anew} {finished}");
+}
+
+#[test]
+fn a_next_that_is_killed_and_repeated_takes_one_step() {
+    let (_ground, start) = place(&["rotate start etcd -c prod --yes"]);
+    let next = "rotate next -c prod --yes --confirm nodes-have-bundle --confirm nodes-have-leaves";
+    let whole = start.copy();
+    let (_, points) = whole.traced(next, &[]);
+    let place = start.copy();
+    let placed = points.iter().find(|point| point.words.contains("index.lock")).unwrap();
+    assert!(place.killed(next, placed));
+    place.run(next).ends(3).says("interrupted command");
+    assert_eq!(place.outcome(), whole.outcome());
+    // The next one is one step more, as its author wants by now.
+    place.run(next).ends(0).says("goes from trusted to promoted");
 }
 
 #[test]
