@@ -287,10 +287,11 @@ fn admit(verified: &Verified, gate: &Gate) -> Result<(), Failure> {
     let errors: Vec<&Finding> = verified.findings.iter().filter(|f| f.level == Level::Error).collect();
     let passes = |finding: &&Finding| match gate {
         Gate::Edited(clusters) => {
-            let conflict = finding.code == Code::ConflictingGenerations;
+            // Whoever takes an edit back has an older version there: to `verify` a rollback, here what they ask for.
+            let of_config = matches!(finding.code, Code::ConflictingGenerations | Code::Superseded);
             let place = finding.path.as_deref().and_then(|path| Place::parse(path).ok());
             (matches!(finding.code, Code::ConfigHash | Code::ApiMismatch)
-                || conflict && matches!(place, Some(Place::Config(_))))
+                || of_config && matches!(place, Some(Place::Config(_))))
                 && finding.cluster.as_ref().is_some_and(|cluster| clusters.contains(cluster))
         }
         Gate::Draft => verified.is_only_unsigned_draft() && !finding.code.is_anchor(),
