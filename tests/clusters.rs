@@ -291,6 +291,30 @@ fn apply_brings_an_edited_description_about() {
 }
 
 #[test]
+fn apply_takes_an_edit_back_to_a_description_of_before() {
+    let ground = with_cluster(&["alice"]);
+    let config = "clusters/prod/cluster.toml";
+    let before = ground.read(config);
+    let node = "\n[[node]]\nname = \"w-2\"\nroles = [\"worker\"]\naddresses = [\"10.0.0.22\"]\n";
+    ground.edit(config, |text| text + node);
+    ground.run("alice", "cluster apply -c prod --yes").ends(0);
+    // To whoever looks on it is a rollback; to whoever applies it, an edit.
+    ground.edit(config, |_| before.clone());
+    assert!(ground.errors().iter().any(|error| error.starts_with("superseded")), "{:?}", ground.errors());
+    ground.run("alice", "cluster apply -c prod --yes").ends(0);
+    assert_eq!(ground.errors(), [""; 0]);
+    assert_eq!(ground.read(config), before);
+    assert!(!ground.repo().join("clusters/prod/certs/node/w-2").exists());
+    // A sealed file that was put back is never an edit.
+    let sealed = "clusters/prod/sealed/node.w-1.asc";
+    let older = ground.read(sealed);
+    ground.run("alice", "cert issue -c prod --node w-1").ends(0);
+    ground.edit(sealed, |_| older);
+    ground.edit(config, |text| text + node);
+    ground.run("alice", "cluster apply -c prod --yes").ends(3).says("superseded");
+}
+
+#[test]
 fn apply_removes_what_belongs_to_no_node_any_more() {
     let ground = with_cluster(&["alice"]);
     ground.edit("clusters/prod/cluster.toml", |text| {

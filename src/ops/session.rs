@@ -93,6 +93,8 @@ pub struct Repository {
     work: Option<WorkTree>,
     /// The folder that has the managed trees.
     root: PathBuf,
+    /// What an interrupted command had begun and this one finished or rolled back, in words.
+    pub recovered: Option<String>,
     /// What was checked.
     pub verified: Verified,
     /// The anchor and where it comes from.
@@ -164,9 +166,8 @@ impl Session {
     }
 
     fn open_tree(&mut self, gate: &Gate, root: PathBuf, work: Option<WorkTree>) -> Result<Repository, Failure> {
-        if let Some(what) = work.as_ref().map(WorkTree::recover).transpose()?.flatten() {
-            self.notes.push(what);
-        }
+        let recovered = work.as_ref().map(WorkTree::recover).transpose()?.flatten();
+        self.notes.extend(recovered.clone());
         let tree = crate::repo::read_tree(&root)?;
         let mut pinning = match &work {
             Some(work) => Pinning::find(&self.settings, work)?,
@@ -184,7 +185,7 @@ impl Session {
         if matches!(verified.exit(), 0 | 5) {
             pinning.advance(&verified)?;
         }
-        Ok(Repository { work, root, verified, pinning })
+        Ok(Repository { work, root, recovered, verified, pinning })
     }
 
     /// Who acts: the one person in the latest epoch, or in the draft, whose signing key is at hand. Fails with
@@ -288,10 +289,11 @@ fn admit(verified: &Verified, gate: &Gate) -> Result<(), Failure> {
     let errors: Vec<&Finding> = verified.findings.iter().filter(|f| f.level == Level::Error).collect();
     let passes = |finding: &&Finding| match gate {
         Gate::Edited(clusters) => {
-            let conflict = finding.code == Code::ConflictingGenerations;
+            // Whoever takes an edit back has an older version there: to `verify` a rollback, here what they ask for.
+            let of_config = matches!(finding.code, Code::ConflictingGenerations | Code::Superseded);
             let place = finding.path.as_deref().and_then(|path| Place::parse(path).ok());
             (matches!(finding.code, Code::ConfigHash | Code::ApiMismatch)
-                || conflict && matches!(place, Some(Place::Config(_))))
+                || of_config && matches!(place, Some(Place::Config(_))))
                 && finding.cluster.as_ref().is_some_and(|cluster| clusters.contains(cluster))
         }
         Gate::Draft => verified.is_only_unsigned_draft() && !finding.code.is_anchor(),

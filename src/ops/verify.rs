@@ -109,6 +109,10 @@ fn verify_folder(session: &mut Session) -> Result<Verified, Failure> {
     pinning.check_place(&mut verified);
     if matches!(verified.exit(), 0 | 5) {
         pinning.advance(&verified)?;
+    } else if crate::repo::is_half_written(&root) {
+        let what = "a command is writing here, or was interrupted while it wrote; if none is at work, finish what it began \
+                    before anything else: kluis status";
+        session.notes.push(what.to_owned());
     }
     Ok(verified)
 }

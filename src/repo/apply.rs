@@ -323,6 +323,7 @@ impl WorkTree {
             sweep(&own)?;
             return Ok(None);
         };
+        self.drop_dead_locks(&own, &journal)?;
         let root = Folder::open(self.root())?;
         let title = displayed(&journal.title);
         let head = self.head_id()?;

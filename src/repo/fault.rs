@@ -111,7 +111,7 @@ pub enum RepoError {
         path: PathBuf,
     },
     /// A git program is writing the index, or died while it did.
-    #[error("{} exists: git is at work, or was killed at it", shown(path))]
+    #[error("{} exists: git is at work, or was killed at it and somebody has to remove it", shown(path))]
     GitBusy {
         /// The lock file of git.
         path: PathBuf,
@@ -207,6 +207,8 @@ impl RepoError {
                 Remedy::GitRestore(self::quoted(path))
             }
             Self::NotRegular { path, .. } => Remedy::Run(format!("ls -ld {}", self::quoted(path))),
+            // How old it is says whether a program can still be at it.
+            Self::GitBusy { path } => Remedy::Run(format!("ls -l {}", quoted(path))),
             Self::ReadOnly { path, .. } => Remedy::Run(format!("ls -ld {}", quoted(path))),
             Self::DiskFull { path, .. } => {
                 Remedy::Run(format!("df -h {}", quoted(path.parent().unwrap_or(Path::new(".")))))
@@ -216,7 +218,6 @@ impl RepoError {
             | Self::Dirty { .. }
             | Self::Interfered { .. }
             | Self::HeadMoved { .. }
-            | Self::GitBusy { .. }
             | Self::Journal { .. } => Remedy::GitStatus,
             Self::Git { path, source, .. } => return of_git(path, source),
             Self::BadPath { .. } | Self::Busy { .. } | Self::Disk(_) => return None,

@@ -1,6 +1,8 @@
 //! The journal of a change set: what it takes to finish or undo it after a kill. Lies in `.git/kluis/journal`, beside the
 //! folder `stage` with the new and the old bytes. There is one exactly while a change set is under way.
 
+use std::path::Path;
+
 use git2::Oid;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,19 @@ pub(super) struct Journal {
 
 pub(super) const FORMAT: &str = "kluis/journal/1";
 
+/// Whether a change set is under way in the work tree at `root`, or was cut short there. Asked of files alone: git is not
+/// opened, since its configuration may be a stranger's.
+pub fn is_half_written(root: &Path) -> bool {
+    let git = root.join(".git");
+    // In a linked work tree it is a file that names the folder.
+    let named = disk::read_capped(&git, 1 << 12).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+    let folder = match named.as_deref().and_then(|text| text.strip_prefix("gitdir: ")) {
+        Some(folder) => root.join(folder.trim_end()),
+        None => git,
+    };
+    folder.join("kluis").join(JOURNAL).symlink_metadata().is_ok()
+}
+
 impl WorkTree {
     pub(super) fn has_journal(&self) -> Result<bool, RepoError> {
         match self.own_folder()? {
@@ -115,4 +130,24 @@ pub(super) fn sweep(folder: &Folder) -> Result<(), RepoError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::sandbox::Sandbox;
+
+    #[test]
+    fn a_change_under_way_is_seen_in_a_linked_work_tree_too() {
+        let sandbox = Sandbox::new();
+        let linked = sandbox.scratch.path().join("linked");
+        sandbox.git(&["worktree", "add", "-q", "../linked", "-b", "other"]);
+        for (root, git) in [(&sandbox.root, ".git"), (&linked, ".git/worktrees/linked")] {
+            assert!(!is_half_written(root));
+            sandbox.put(&format!("{git}/kluis/journal"), b"{}");
+            assert!(is_half_written(root));
+            std::fs::remove_file(sandbox.root.join(git).join("kluis/journal")).unwrap();
+        }
+        assert!(!is_half_written(sandbox.scratch.path()));
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use git2::{IndexEntry, IndexTime, Oid};
 
 use super::journal::{Change, Journal};
+use super::locks::Locked;
 use super::{RepoError, WorkTree};
 use crate::disk::{Facts, Folder, Kind};
 use crate::model::Time;
@@ -119,7 +120,7 @@ impl WorkTree {
                 None => {}
             }
         }
-        index.write().map_err(failed())?;
+        self.marked(Locked::Index, || index.write().map_err(failed()))?;
         match Folder::open(self.repo.path())?.sync_file("index") {
             Err(error) if error.is_absent() => Ok(()),
             done => Ok(done?),
@@ -131,15 +132,18 @@ impl WorkTree {
     pub(super) fn move_branch(&self, journal: &Journal) -> Result<(), RepoError> {
         let Some(commit) = journal.commit else { return Ok(()) };
         let words = format!("commit: {}", journal.title);
-        let moved = match journal.before {
-            Some(before) => self.repo.reference_matching(&journal.branch, commit.0, true, before.0, &words),
-            None => self.repo.reference(&journal.branch, commit.0, false, &words),
-        };
-        moved.map_err(|error| match error.code() {
-            git2::ErrorCode::Modified | git2::ErrorCode::Exists => {
-                RepoError::HeadMoved { path: self.root().to_owned() }
-            }
-            _ => self.git("move the branch")(error),
+        self.marked(Locked::Branch, || {
+            let moved = match journal.before {
+                Some(before) => self.repo.reference_matching(&journal.branch, commit.0, true, before.0, &words),
+                None => self.repo.reference(&journal.branch, commit.0, false, &words),
+            };
+            moved.map_err(|error| match error.code() {
+                git2::ErrorCode::Modified | git2::ErrorCode::Exists => {
+                    RepoError::HeadMoved { path: self.root().to_owned() }
+                }
+                git2::ErrorCode::Locked => RepoError::GitBusy { path: self.branch_lock(&journal.branch) },
+                _ => self.git("move the branch")(error),
+            })
         })?;
         // The journal goes next: after a power cut the branch must not be older than its absence.
         let path = self.repo.commondir().join(&journal.branch);

@@ -93,6 +93,12 @@ impl Pins {
     pub fn update<T>(state_dir: &Path, change: impl FnOnce(&mut Self) -> T) -> Result<T, PinsError> {
         let folder = disk::private_folder(state_dir)?;
         let _lock = disk::lock(&folder, "pins.lock", Wait::Yes)?;
+        // Half a file of a writer that was killed: under the lock nobody else has one.
+        for (name, _) in folder.names()? {
+            if name.to_str().is_some_and(|name| name.starts_with(".pins.toml.") && name.ends_with(".tmp")) {
+                folder.remove(&name)?;
+            }
+        }
         let mut pins = Self::load(state_dir)?;
         let before = pins.clone();
         let result = change(&mut pins);
@@ -373,6 +379,18 @@ mod tests {
             assert!(matches!(&error, PinsError::Malformed { path: named, .. } if *named == path), "{text}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_by_the_next() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join(".pins.toml.4711.tmp"), "half").unwrap();
+        std::fs::write(scratch.path().join(".other.4711.tmp"), "somebody else's").unwrap();
+        Pins::update(scratch.path(), |pins| pins.advance(id(1), &verified(1, &[]), None)).unwrap();
+        let names = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, [".other.4711.tmp", "pins.lock", "pins.toml"]);
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl WorkTree {
     }
 
     pub(super) fn check_unlocked_index(&self) -> Result<(), RepoError> {
-        let path = self.repo.path().join("index.lock");
+        let path = self.index_lock();
         if path.symlink_metadata().is_ok() {
             return Err(RepoError::GitBusy { path });
         }

@@ -116,6 +116,7 @@ pub struct Stepped {
 /// Carries out the step.
 pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<'_>) -> Result<Stepped, Failure> {
     check_gates(wanted.confirmed)?;
+    check_begun(repository, wanted)?;
     let (mut moves, left) = plan_moves(repository, wanted)?;
     let mut report = Stepped {
         moves: Vec::new(),
@@ -293,6 +294,15 @@ fn moved(position: &Position, verb: Verb, phase: Phase) -> Option<(Phase, Vec<(G
         }
         _ => None,
     }
+}
+
+/// Refuses to go on from a step that this run has finished for a command that was killed. Whoever repeats `undo` or `next`
+/// after a kill wants one step, and by their own words these would take a second one.
+fn check_begun(repository: &Repository, wanted: &Wanted<'_>) -> Result<(), Failure> {
+    let Some(what) = repository.recovered.as_ref().filter(|_| wanted.verb.from().is_none()) else { return Ok(()) };
+    let what =
+        format!("{what}; that may have been this step, so see where the rotation stands, and repeat if it was not");
+    Err(Failure::refused(what).help(Remedy::Kluis("rotate status".to_owned())))
 }
 
 fn check_gates(confirmed: &BTreeSet<String>) -> Result<(), Failure> {

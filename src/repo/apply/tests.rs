@@ -324,6 +324,55 @@ fn a_failure_that_is_killed_while_it_is_undone_is_undone_by_the_next_command() {
     }
 }
 
+/// The locks of git, with their marks, as a kill within libgit2 leaves them.
+const LOCKS: [(&str, &str); 2] = [("index.lock", "locks.index"), ("refs/heads/main.lock", "locks.branch")];
+
+/// A change set that was killed when its files were in place.
+fn killed_in_place() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut late = |step| if step == Step::AllPlaced { Err(Cut::Killed) } else { Ok(()) };
+    assert!(is_killed(&sandbox.open().apply_until(&one_of_each(), &message(), now(), &mut late)));
+    sandbox
+}
+
+#[test]
+fn a_lock_of_git_that_a_kill_left_behind_stops_nobody() {
+    for (lock, mark) in LOCKS {
+        let sandbox = killed_in_place();
+        sandbox.put(&format!(".git/kluis/stage/{mark}"), b"");
+        sandbox.put(&format!(".git/{lock}"), b"half an index");
+        assert!(sandbox.open().recover().unwrap().unwrap().starts_with("finished"), "{lock}");
+        assert_eq!(sandbox.git(&["status", "--porcelain", "-uall"]), "", "{lock}");
+        sandbox.assert_sound();
+        sandbox.apply(&changes(&[(SEALED, b"next")], &[])).unwrap();
+    }
+}
+
+#[test]
+fn a_lock_that_a_git_program_holds_is_left_alone_after_a_kill() {
+    for (lock, mark) in LOCKS {
+        for marked in [false, true] {
+            let sandbox = killed_in_place();
+            sandbox.put(&format!(".git/{lock}"), b"");
+            if marked {
+                // It was there before the mark: the kill came before libgit2 could have made its own.
+                let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+                let held = std::fs::File::options().write(true).open(sandbox.root.join(".git").join(lock)).unwrap();
+                held.set_modified(earlier).unwrap();
+                sandbox.put(&format!(".git/kluis/stage/{mark}"), b"");
+            }
+            let error = sandbox.open().recover().unwrap_err();
+            let path = sandbox.root.join(".git").join(lock);
+            assert!(matches!(&error, RepoError::GitBusy { path: named } if *named == path), "{lock}: {error:?}");
+            assert!(path.exists(), "{lock}");
+            // Once git is done, nothing is lost.
+            std::fs::remove_file(path).unwrap();
+            assert!(sandbox.open().recover().unwrap().unwrap().starts_with("finished"), "{lock}");
+            sandbox.assert_sound();
+        }
+    }
+}
+
 #[test]
 fn an_edit_between_kill_and_recovery_is_never_lost() {
     let sandbox = Sandbox::new();
