@@ -241,7 +241,7 @@ fn dies_anywhere(case: &Case) {
     assert!(before >= 3 && after >= 3, "{before} {after}");
 }
 
-const CONFIRMED: &str = "rotate distrust -c prod --yes --confirm clients-moved";
+const CONFIRMED: &str = "rotate distrust -c prod --yes --confirm clients-moved --confirm secrets-rewritten";
 
 #[test]
 fn a_start_that_is_killed_is_finished_or_begun_anew() {
