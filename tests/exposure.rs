@@ -362,10 +362,11 @@ fn the_plan_goes_from_what_gives_most_to_what_rests_on_it_and_every_command_is_o
     let order = [
         "seal what there is",
         "kluis:admins",
+        "in one epoch",
         "of kubernetes,",
         "of service-account",
         "of encryption",
-        "node cp-1, by the new CAs",
+        "node cp-1, which rotate promote makes",
         "denied",
     ];
     let order: Vec<usize> = order.iter().map(|text| at(text)).collect();

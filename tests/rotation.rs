@@ -491,8 +491,11 @@ fn a_generation_for_an_emergency_waits_and_makes_it_two_steps() {
     assert!(rotates(&ground, "promote")["moves"].as_array().unwrap().is_empty());
     let left = rotates(&ground, "start kubernetes")["left"][0].as_str().unwrap().to_owned();
     assert!(left.contains("g2 is kept for an emergency"), "{left}");
-    // The emergency.
+    // The emergency. Unless somebody says that nodes have it, the order is the one that asks nothing of them.
     rotates(&ground, "promote --emergency");
+    assert!(stages(&ground).iter().any(|stage| stage["together"] == true));
+    rotates(&ground, "undo --emergency");
+    rotates(&ground, "promote --emergency --confirm nodes-have-bundle");
     rotates(&ground, "distrust --emergency");
     let stages = stages(&ground);
     assert!(stages.iter().all(|stage| stage["together"] == false), "everybody trusts both already");
@@ -527,4 +530,89 @@ fn a_generation_for_an_emergency_that_a_leaver_could_open_goes_with_the_one_that
     rotates(&ground, "start etcd --standby");
     let left = rotates(&ground, "start etcd --because-of alice")["left"][0].as_str().unwrap().to_owned();
     assert!(left.contains("g2 is kept for an emergency"), "{left}");
+}
+
+#[test]
+fn what_is_named_twice_is_taken_once() {
+    let ground = with_cluster();
+    let started = rotates(&ground, "start kubernetes kubernetes -c prod");
+    assert_eq!(started["made"].as_array().unwrap().len(), 1);
+    assert_eq!(rotates(&ground, "trust kubernetes kubernetes -c prod")["moves"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_step_that_is_not_reached_fails_and_one_that_was_taken_does_not() {
+    let ground = with_cluster();
+    rotates(&ground, "start kubernetes");
+    refused(&ground, "rotate promote -c prod --yes", 3, "is staged");
+    rotates(&ground, "trust");
+    assert!(rotates(&ground, "trust")["moves"].as_array().unwrap().is_empty());
+    refused(&ground, "rotate distrust -c prod --yes", 3, "is trusted");
+    refused(&ground, "rotate start -c prod --because-of carrol --yes", 2, "no epoch ever listed");
+}
+
+#[test]
+fn a_generation_in_progress_that_a_leaver_could_open_is_passed_over() {
+    let ground = with_cluster();
+    rotates(&ground, "start kubernetes");
+    ground.run("bob", "person remove alice --reason left --yes").ends(0);
+    ground.run("bob", "reseal").ends(0);
+    let started = rotates(&ground, "start kubernetes --because-of alice");
+    assert_eq!(started["made"][0]["generation"], "g3");
+    for step in ["trust", "promote", "distrust", "remove"] {
+        rotates(&ground, step);
+    }
+    let left = ["ca/kubernetes.g1.crt", "ca/kubernetes.g2.crt"].map(|path| format!("clusters/prod/{path}"));
+    assert!(left.iter().all(|path| !ground.repo().join(path).exists()));
+}
+
+#[test]
+fn an_undo_cuts_nobody_off_unseen() {
+    let ground = with_cluster();
+    for step in ["start kubernetes", "trust", "promote"] {
+        rotates(&ground, step);
+    }
+    ground.run("alice", "cert issue client -c prod --lifetime 30d").ends(0);
+    rotates(&ground, "undo --confirm clients-moved");
+    // What her certificate is of would be trusted no more.
+    refused(&ground, "rotate undo -c prod --yes", 3, "alice have certificates");
+    rotates(&ground, "undo --confirm clients-moved");
+}
+
+#[test]
+fn a_node_that_came_from_another_branch_meanwhile_is_issued_anew_before_its_ca_goes() {
+    let ground = with_cluster();
+    rotates(&ground, "start kubernetes");
+    rotates(&ground, "trust");
+    let main = ground.git("rev-parse --abbrev-ref HEAD");
+    ground.git("checkout -q -b node");
+    ground.edit("clusters/prod/cluster.toml", |text| {
+        format!("{text}\n[[node]]\nname = \"w-2\"\nroles = [\"worker\"]\naddresses = [\"10.0.0.22\"]\n")
+    });
+    ground.run("alice", "cluster apply -c prod --yes").ends(0);
+    ground.git(&format!("checkout -q {}", main.trim()));
+    rotates(&ground, "promote");
+    rotates(&ground, "distrust");
+    ground.git("merge -q --no-edit node");
+    refused(&ground, "rotate remove -c prod --yes", 3, "node/w-2");
+    ground.run("alice", "cluster apply -c prod --yes").ends(0).says("its CA issues no more");
+    rotates(&ground, "remove");
+    assert_eq!(ground.owed(), [""; 0]);
+}
+
+#[test]
+fn a_retired_cluster_stops_no_other() {
+    let ground = with_cluster();
+    ground.run("alice", &NEW.replace("prod", "test")).ends(0);
+    ground.run("alice", "person update bob --keyholder test --issuer test").ends(0);
+    ground.run("alice", "reseal").ends(0);
+    for step in ["start front-proxy", "trust", "promote"] {
+        ground.run("bob", &format!("rotate {step} --all-clusters --yes")).ends(0);
+    }
+    ground.run("bob", "cluster retire test --yes").ends(0);
+    for step in ["distrust", "remove"] {
+        ground.run("bob", &format!("rotate {step} --all-clusters --yes")).ends(0).says("test: it is retired");
+    }
+    assert_eq!(phases(&ground), all("steady"));
+    ground.run("bob", "rotate status --all-clusters").ends(0).says("retired  test");
 }

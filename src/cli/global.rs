@@ -1,5 +1,6 @@
 //! Flags that every command understands.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::env::Rng;
@@ -189,7 +190,7 @@ impl Global {
             ))),
             ([], _) => Err(Failure::usage("there are several clusters: say which with -c NAME, or --all-clusters")
                 .help(Remedy::ClusterList)),
-            (named, _) => Ok(named.to_vec()),
+            (named, _) => Ok(named.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()),
         }
     }
 

@@ -360,6 +360,10 @@ impl Report for Removed {
         for (cluster, keyset, generation) in &self.removed {
             writeln!(out, "{verb} {cluster}/{keyset} {generation}")?;
         }
+        for path in &self.certificates {
+            writeln!(out, "{verb} {path}, which lives")?;
+        }
+        write_left(out, &self.left)?;
         write_record(out, &self.written)?;
         match (self.written.dry_run, self.written.epoch) {
             (false, Some(_)) => super::change::write_missing(out, &self.written),
@@ -385,7 +389,8 @@ impl Report for Rotations {
             let shown = self.clusters.len() == 1 && cluster.keysets.iter().any(|one| one.standby.is_some());
             shown || !cluster.emergency.is_empty() || cluster.keysets.iter().any(KeysetRotation::is_under_way)
         };
-        let (busy, steady): (Vec<_>, Vec<_>) = self.clusters.iter().partition(|cluster| under_way(cluster));
+        let (retired, here): (Vec<_>, Vec<_>) = self.clusters.iter().partition(|cluster| cluster.retired);
+        let (busy, steady): (Vec<_>, Vec<_>) = here.into_iter().partition(|cluster| under_way(cluster));
         for cluster in &busy {
             match busy.len() <= AT_LENGTH {
                 true => write_cluster(out, cluster)?,
@@ -402,6 +407,10 @@ impl Report for Rotations {
                     writeln!(out, "standby  {}/{} {standby} is trusted, for an emergency", cluster.cluster, one.keyset)?;
                 }
             }
+        }
+        if !retired.is_empty() {
+            let names = retired.iter().map(|cluster| cluster.cluster.as_str()).collect::<Vec<_>>().join(", ");
+            writeln!(out, "retired  {names}")?;
         }
         let since = |cluster: &ClusterRotation| {
             cluster.keysets.iter().filter(|one| one.is_under_way()).filter_map(|one| one.since).min()

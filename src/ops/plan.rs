@@ -126,6 +126,8 @@ impl Plan {
         if let Some(mut record) = self.record.take() {
             record.sort();
             let bytes = record.write().into_bytes();
+            // Beside a draft the log is not judged; what is no record now would be found when nobody can sign the draft.
+            Record::parse(&bytes).map_err(|fault| Failure::failed(format!("the record would be invalid: {fault}")))?;
             let sha256 = Digest::of(&bytes);
             let (month, h16) = (record.time.month(), sha256.h16());
             written.record = Some(sha256);

@@ -8,7 +8,9 @@ use super::failure::Failure;
 use super::requests::{self, Standing};
 use super::session::{Gate, Repository, Session};
 use super::verify::Waiting;
-use crate::model::{ClusterName, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, State, Time};
+use crate::model::{
+    ClusterName, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, SealedName, State, Time,
+};
 use crate::trust::current::Vouch;
 use crate::trust::owed::due_recipients;
 use crate::trust::record::Issued;
@@ -183,10 +185,15 @@ fn keysets(verified: &Verified, name: &ClusterName) -> (BTreeMap<&'static str, G
         if let Some(generation) = crate::trust::phases::issuing(states).first() {
             issuing.insert(keyset.as_str(), *generation);
         }
+        // What is distrusted is on nodes until it is removed; afterwards its key is gone from here.
+        let there = |generation: Generation| {
+            let sealed = Place::Sealed(name.clone(), SealedName::Keyset(*keyset, generation));
+            matches!(verified.current.paths.get(&sealed).map(|vouched| &vouched.vouch), Some(Vouch::Sealed(_)))
+        };
         let about: BTreeMap<String, State> = states
             .iter()
+            .filter(|(generation, states)| !states.contains(&State::Distrusted) || there(**generation))
             .filter_map(|(generation, states)| Some((generation.to_string(), *states.iter().next()?)))
-            .filter(|(_, state)| *state != State::Distrusted)
             .collect();
         if about.len() > 1 {
             rotations.insert(keyset.as_str(), about);

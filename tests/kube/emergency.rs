@@ -40,9 +40,9 @@ fn with_a_generation_for_an_emergency_two_commands_and_one_round_are_enough() {
     fleet.exports.kluis(standby);
     fleet.exports.kluis(["rotate", "trust", "-c", "prod", "--yes"]);
     fleet.roll(&load, &kubelet, |_, _, _| ());
-    for step in ["promote", "distrust"] {
-        fleet.exports.kluis(["rotate", step, "-c", "prod", "--emergency", "--yes"]);
-    }
+    let known = ["rotate", "promote", "-c", "prod", "--emergency", "--confirm", "nodes-have-bundle", "--yes"];
+    fleet.exports.kluis(known);
+    fleet.exports.kluis(["rotate", "distrust", "-c", "prod", "--emergency", "--yes"]);
     let order = cut_off(&mut fleet, &load, &forger, &kubelet);
     assert_eq!(order, ["api", "scheduler", "etcd", "token"]);
 }

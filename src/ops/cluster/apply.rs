@@ -16,7 +16,7 @@ use crate::model::{ClusterConfig, ClusterName, Digest, Host, Node, Place, Profil
 use crate::pki::{self, Facts};
 use crate::trust::current::{Vouch, Vouched};
 use crate::trust::record::Config;
-use crate::trust::{Cluster, Verified};
+use crate::trust::{Cluster, Verified, keyset_of, phases};
 
 /// A change of the API endpoint, which takes an epoch.
 #[derive(Debug, Clone, Serialize)]
@@ -193,6 +193,7 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
         let why = match verified.current.leaves.get(&place) {
             _ if !has_bundle && !kept.contains_key(&profile) => Some("its node has no keys yet".to_owned()),
             None => Some("there is none yet".to_owned()),
+            Some(_) if !of_issuing(verified, name, profile, &place) => Some("its CA issues no more".to_owned()),
             Some(facts) => difference(facts, profile, node, config),
         };
         match why {
@@ -215,6 +216,20 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
         (false, true) => BundleWork::New,
     };
     work
+}
+
+/// Whether a certificate is of the CA that issues: one that was made on another branch may be of a former one.
+fn of_issuing(verified: &Verified, name: &ClusterName, profile: Profile, place: &Place) -> bool {
+    let cluster = verified.chain.latest().and_then(|latest| latest.epoch.clusters.get(name));
+    let Some((cluster, Vouched { vouch: Vouch::Issued(entry), .. })) = cluster.zip(verified.current.paths.get(place))
+    else {
+        return true;
+    };
+    let keyset = keyset_of(cluster, profile);
+    let states = verified.current.states.get(&(name.clone(), keyset));
+    let issuing = states.and_then(|states| phases::issuing(states).first().copied());
+    let mut generations = cluster.generations(keyset);
+    generations.any(|(generation, sha256)| Some(generation) == issuing && sha256 == entry.issuer)
 }
 
 fn is_kept(kept: &BTreeMap<Profile, Vec<u8>>, place: &Place) -> bool {

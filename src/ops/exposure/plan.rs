@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::Exposure;
-use crate::model::{ClusterName, Generation, Keyset, NodeName, PersonName, Remedy, split_group};
+use crate::model::{ClusterName, Generation, Keyset, NodeName, PersonName, Remedy, State, split_group};
 use crate::trust::Verified;
 use crate::trust::current::Vouch;
 use crate::trust::exposure::Standing;
@@ -64,10 +64,27 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
         let keyset = if split { Keyset::KubernetesClient } else { Keyset::Kubernetes };
         keysets.entry((&one.cluster, keyset)).or_default();
     }
+    let begins: BTreeSet<&ClusterName> = keysets
+        .iter()
+        .filter(|((cluster, keyset), known)| {
+            *keyset != Keyset::Tokens && !known.is_empty() && !is_under_way(verified, cluster, *keyset)
+        })
+        .map(|((cluster, _), _)| *cluster)
+        .collect();
+    if !begins.is_empty() {
+        let clusters: String = begins.iter().map(|cluster| format!(" -c {cluster}")).collect();
+        let start = Remedy::Kluis(format!("rotate start{clusters} --because-of {person}"));
+        say(None, "new generations of what follows, in one epoch and one record".to_owned(), Some(start));
+    }
     for ((cluster, keyset), generations) in &keysets {
         let ends = masters.iter().filter(|one| one.cluster == **cluster).map(|one| one.not_after).max();
         let is_client = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
-        let (mut what, command) = rotation(cluster, *keyset, generations);
+        let mut what = rotation(*keyset, generations);
+        let command = match (is_under_way(verified, cluster, *keyset), generations.is_empty()) {
+            (true, _) => Some(Remedy::Kluis(format!("rotate status -c {cluster}"))),
+            (false, true) => Some(Remedy::Kluis(format!("rotate start {keyset} -c {cluster}"))),
+            (false, false) => None,
+        };
         if let (true, Some(end)) = (is_client, ends) {
             what += &format!("; it alone cuts off {person}'s system:masters, which ends {end}");
         }
@@ -75,7 +92,16 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     }
     let nodes: BTreeSet<(&ClusterName, &NodeName)> =
         open.iter().filter_map(|one| Some((&one.cluster, one.node.as_ref()?))).collect();
+    let cas = |cluster: &ClusterName| {
+        let listed = verified.chain.latest().and_then(|latest| latest.epoch.clusters.get(cluster));
+        listed.into_iter().flat_map(|listed| listed.keysets.keys()).copied().filter(|keyset| keyset.is_ca())
+    };
     for (cluster, node) in nodes {
+        // Where every CA is replaced, that replaces every key of a node too.
+        if cas(cluster).all(|keyset| keysets.contains_key(&(cluster, keyset))) {
+            say(Some(cluster), format!("new keys for node {node}, which rotate promote makes"), None);
+            continue;
+        }
         let after =
             if keysets.keys().any(|(of, keyset)| *of == cluster && keyset.is_ca()) { ", by the new CAs" } else { "" };
         let issue = Remedy::CertIssue(cluster.clone(), node.clone());
@@ -88,20 +114,27 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     steps
 }
 
-/// How a keyset is replaced, and the command that begins it, where there is one. The one place that
-/// knows; none of the generations is to blame where it is about certificates alone.
-fn rotation(cluster: &ClusterName, keyset: Keyset, generations: &BTreeSet<Generation>) -> (String, Option<Remedy>) {
+/// Whether a generation waits to issue, or one that did waits to be distrusted.
+fn is_under_way(verified: &Verified, cluster: &ClusterName, keyset: Keyset) -> bool {
+    let states = verified.current.states.get(&(cluster.clone(), keyset));
+    states
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, states)| states)
+        .any(|state| matches!(state, State::Staged | State::Trusted | State::Retiring))
+}
+
+/// How a keyset is replaced; none of the generations is to blame where it is about certificates alone.
+fn rotation(keyset: Keyset, generations: &BTreeSet<Generation>) -> String {
     let old: Vec<String> = generations.iter().map(ToString::to_string).collect();
     let old = if old.is_empty() { "the former one".to_owned() } else { old.join(" and ") };
-    let what = match keyset {
+    match keyset {
         Keyset::Encryption => {
             format!("a new generation of {keyset}; every secret written again; then {old} distrusted")
         }
         Keyset::Tokens => format!("new {keyset}; then {old} distrusted"),
         _ => format!("a new generation of {keyset}, trusted everywhere before it issues; then {old} distrusted"),
-    };
-    let start = (keyset != Keyset::Tokens).then(|| Remedy::Kluis(format!("rotate start {keyset} -c {cluster}")));
-    (what, start)
+    }
 }
 
 /// The clusters of which a current file is sealed to a person.

@@ -4,7 +4,7 @@
 //! Whom API servers let in follows one file, without a restart; so that file goes first, everywhere. What is presented to
 //! clients follows where they trust it already (a generation kept for an emergency), and else with the restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -53,17 +53,28 @@ const ETCD_TRUST: &str = "pki/etcd/ca.crt";
 
 /// The stages for a cluster: for the keysets whose rotation is under way and that can be used to forge.
 pub fn stages(repository: &Repository, name: &ClusterName) -> Result<Vec<Stage>, Failure> {
-    let mut about = BTreeMap::new();
+    let mut positions = BTreeMap::new();
     for keyset in keysets(repository, name).into_iter().filter(|keyset| forges(*keyset)) {
         let position = Position::of(repository, name, keyset)?;
         if position.phase() != Phase::Steady {
-            about.insert(keyset, position.trusted_before);
+            positions.insert(keyset, position);
         }
     }
+    // What somebody distrusted before the emergency, step by step, is done on nodes in its own time.
+    let is_over = |position: &Position| position.phase() == Phase::Distrusted && !position.is_emergency();
+    let all_over = positions.values().all(is_over);
+    let about = positions.into_iter().filter(|(_, position)| all_over || !is_over(position));
+    let about = about.map(|(keyset, position)| (keyset, position.trusted_before)).collect();
     let mut stages = of(&config(repository, name)?.nodes, &about);
     let nodes = stages.iter_mut().flat_map(|stage| &mut stage.nodes);
     nodes.for_each(|steps| leave_what_stays(repository, name, steps));
     Ok(stages)
+}
+
+/// What stops working where these keysets go through an emergency that nothing was prepared for.
+pub fn breaks(keysets: &BTreeSet<Keyset>) -> Vec<&'static str> {
+    let stages = of(&[], &keysets.iter().map(|keyset| (*keyset, false)).collect());
+    stages.into_iter().flat_map(|stage| stage.breaks).collect()
 }
 
 /// The stages for these nodes and keysets, each with whether nodes and clients trust its new generation already.
@@ -103,6 +114,7 @@ fn of(nodes: &[Node], about: &BTreeMap<Keyset, bool>) -> Vec<Stage> {
         Some(configmap)
     };
 
+    // Where etcd's CA stays as it is, both are empty.
     if etcd_trusted {
         let mut stage = Stage::new("give etcd and its clients their new certificates");
         stage.nodes = left.take(false, |file| is_etcd(file) && file != ETCD_TRUST, None);
@@ -113,7 +125,9 @@ fn of(nodes: &[Node], about: &BTreeMap<Keyset, bool>) -> Vec<Stage> {
         stage.ends = etcd.then_some("forged certificates at etcd");
         stages.push(stage);
     } else {
-        let mut stage = Stage::new("stop etcd on all of these, give each its files, and start all again");
+        let mut stage = Stage::new(
+            "stop etcd on all of these (kubeadm: move etcd.yaml out of manifests), give each its files, and start all again",
+        );
         stage.nodes = left.take(false, is_etcd, Some("etcd"));
         stage.together = true;
         stage.ends = Some("forged certificates at etcd");
@@ -127,7 +141,8 @@ fn of(nodes: &[Node], about: &BTreeMap<Keyset, bool>) -> Vec<Stage> {
     if tokens {
         stage
             .breaks
-            .push("every service-account token is void: pods that call the API are refused until they are restarted");
+            .push("every service-account token is void: pods that call the API are refused until they are restarted, and those in \
+             Secrets until these are made anew");
     }
     if main && !main_trusted {
         stage.breaks.push(
@@ -144,6 +159,7 @@ fn of(nodes: &[Node], about: &BTreeMap<Keyset, bool>) -> Vec<Stage> {
         |file| !file.starts_with("pki/") && !steps::CONFS.contains(&file) || file == "pki/ca.crt",
         Some("kubelet"),
     );
+    stage.ends = main.then_some("forged certificates at kubelets");
     stages.push(stage);
 
     let mut stage = Stage::new("restart controller-managers and schedulers");
@@ -154,7 +170,7 @@ fn of(nodes: &[Node], about: &BTreeMap<Keyset, bool>) -> Vec<Stage> {
     let mut pods = Stage::new("restart pods that call the API, or that read their CA once");
     pods.run = (main || tokens).then_some(PODS);
     stages.push(pods);
-    stages.retain(|stage| !stage.nodes.is_empty() || stage.run.is_some());
+    stages.retain(|stage| nodes.is_empty() || !stage.nodes.is_empty() || stage.run.is_some());
     stages
 }
 

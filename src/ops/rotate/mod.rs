@@ -21,16 +21,17 @@ pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
 pub use step::{Stepped, Verb, Wanted, step};
 pub use steps::{Gate, NodeSteps};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::cert::node::kept_by_node;
 use super::failure::Failure;
 use super::session::Repository;
-use crate::model::{ClusterName, Generation, Keyset, Place, Profile, Remedy, SealedName, State};
+use crate::model::{ClusterName, Generation, Keyset, Place, Profile, Remedy, SealedName, State, Time};
 use crate::trust::current::Vouch;
 use crate::trust::phases::{self, States};
+use crate::trust::record;
 
 /// Where the rotation of a keyset stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,9 +79,13 @@ pub struct Position {
     pub went_back: bool,
     /// Whether the next generation is one that is kept for an emergency.
     pub standby: bool,
-    /// Whether nodes and clients trusted the next generation, or the one that issues, before it issued: it was kept for an
-    /// emergency, or somebody confirmed it. Otherwise they may learn of it only together with its leaves.
+    /// Whether somebody confirmed that nodes trusted the generation that issues before it did. Otherwise they may learn of it
+    /// only together with its leaves.
     pub trusted_before: bool,
+    /// Its last step: when, by the record's word, and by which command; none where it never took one.
+    pub last: Option<(Time, String)>,
+    /// Whether a generation is distrusted and not removed that was trusted once: nodes may trust it still.
+    pub leaves_trust: bool,
 }
 
 impl Position {
@@ -104,24 +109,33 @@ impl Position {
         single.retain(|generation, state| {
             *state != State::Distrusted || is_there(repository, cluster, keyset, *generation)
         });
-        let said = |generation: Generation| {
-            let said = repository.verified.log.counted().flat_map(|(_, logged)| &logged.record.phase);
-            said.filter(move |one| one.cluster == *cluster && one.keyset == keyset && one.generation == generation)
+        let records = repository.verified.log.counted().map(|(_, logged)| &logged.record);
+        let said: Vec<(Time, &str, &record::Phase)> = records
+            .flat_map(|record| record.phase.iter().map(move |one| (record.time, record.command.as_str(), one)))
+            .filter(|(.., one)| one.cluster == *cluster && one.keyset == keyset)
+            .collect();
+        let was = |generation: Generation, states: &[State]| {
+            said.iter().any(|(.., one)| one.generation == generation && states.contains(&one.state))
         };
-        let went_back = single.iter().any(|(generation, state)| {
-            let before = match state {
-                State::Trusted => State::Issuing,
-                State::Staged => State::Trusted,
-                _ => return false,
-            };
-            said(*generation).any(|one| one.state == before)
+        let went_back = single.iter().any(|(generation, state)| match state {
+            State::Trusted => was(*generation, &[State::Issuing]),
+            State::Staged => was(*generation, &[State::Trusted]),
+            _ => false,
         });
-        let has = |generation, gate: &str| said(generation).any(|one| one.gates.iter().any(|have| have == gate));
-        let mut position = Self { issuing, states: single, newest, went_back, standby: false, trusted_before: false };
-        let next = position.next();
-        position.standby = next.is_some_and(|next| has(next, STANDBY));
-        let of = next.unwrap_or(issuing);
-        position.trusted_before = has(of, STANDBY) || has(of, steps::BUNDLE.name);
+        let leaves_trust = single.iter().any(|(generation, state)| {
+            *state == State::Distrusted && was(*generation, &[State::Trusted, State::Issuing])
+        });
+        let promoted = said.iter().filter(|(.., one)| one.generation == issuing && one.state == State::Issuing);
+        let promoted = promoted.max_by_key(|(time, ..)| *time);
+        let trusted_before = promoted.is_some_and(|(.., one)| one.gates.iter().any(|gate| gate == steps::BUNDLE.name));
+        let last = said.iter().map(|(time, command, _)| (*time, (*command).to_owned())).max();
+        let mut position =
+            Self { issuing, states: single, newest, went_back, standby: false, trusted_before, last, leaves_trust };
+        if let Some(next) = position.next() {
+            let mut gates = said.iter().filter(|(.., one)| one.generation == next).flat_map(|(.., one)| &one.gates);
+            position.standby = gates.any(|gate| gate == STANDBY);
+            position.trusted_before = false;
+        }
         Ok(position)
     }
 
@@ -144,6 +158,20 @@ impl Position {
     /// The generations in a state, by number.
     pub fn with(&self, state: State) -> impl Iterator<Item = Generation> + '_ {
         self.states.iter().filter(move |(_, is)| **is == state).map(|(generation, _)| *generation)
+    }
+
+    /// Whether its last step was one of an emergency.
+    pub fn is_emergency(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, command)| command.ends_with(" --emergency"))
+    }
+
+    /// The phase by which nodes get their files: that of the last step that they may not have followed yet.
+    pub fn on_nodes(&self) -> Phase {
+        match self.phase() {
+            Phase::Staged | Phase::Distrusted if !self.leaves_trust && !self.went_back => Phase::Steady,
+            Phase::Staged if self.leaves_trust => Phase::Distrusted,
+            phase => steps::on_nodes(phase, self.went_back),
+        }
     }
 
     /// The phase: what is farthest on the way decides, so that nothing that is half done is passed over.
@@ -186,5 +214,6 @@ fn chosen(repository: &Repository, cluster: &ClusterName, named: &[Keyset]) -> R
         let what = format!("cluster {cluster} has no keyset {unknown} to rotate; it has: {known}");
         return Err(Failure::usage(what).help(Remedy::Kluis(format!("cluster show {cluster}"))));
     }
-    Ok(if named.is_empty() { all } else { named.to_vec() })
+    let named: BTreeSet<Keyset> = named.iter().copied().collect();
+    Ok(if named.is_empty() { all } else { named.into_iter().collect() })
 }

@@ -1,5 +1,7 @@
 //! `rotate remove`: drops distrusted generations: from the epoch, and their files. Git's history keeps what was sealed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use super::super::draft::{Draft, check_signed};
@@ -7,8 +9,8 @@ use super::super::failure::Failure;
 use super::super::issuing;
 use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Repository, Session};
-use super::{Position, chosen};
-use crate::model::{ClusterName, Digest, Generation, Keyset, Place, Remedy, SealedName, State};
+use super::{Phase, Position, chosen, steps};
+use crate::model::{ClusterName, Digest, Generation, Keyset, Place, Remedy, SealedName, State, Time};
 use crate::trust::current::Vouch;
 
 /// What was removed; `data` of the report.
@@ -16,6 +18,10 @@ use crate::trust::current::Vouch;
 pub struct Removed {
     /// The generations.
     pub removed: Vec<(ClusterName, Keyset, Generation)>,
+    /// People's certificates of theirs that live and go along.
+    pub certificates: BTreeSet<String>,
+    /// Clusters that were left alone, and why.
+    pub left: Vec<String>,
     /// What was written.
     #[serde(flatten)]
     pub written: Written,
@@ -29,28 +35,45 @@ pub fn remove(
     keysets: &[Keyset],
 ) -> Result<Removed, Failure> {
     let mut gone: Vec<(ClusterName, Keyset, Generation)> = Vec::new();
+    let mut left = Vec::new();
     for name in clusters {
+        if repository.cluster(name)?.retired && clusters.len() > 1 {
+            left.push(format!("{name}: it is retired"));
+            continue;
+        }
         for keyset in chosen(repository, name, keysets)? {
             let position = Position::of(repository, name, keyset)?;
             gone.extend(position.with(State::Distrusted).map(|generation| (name.clone(), keyset, generation)));
         }
     }
-    let mut report = Removed { removed: gone.clone(), written: Written::default() };
+    let certificates = certificates(repository, &gone, session.now)?;
+    let mut report = Removed { removed: gone.clone(), certificates, left, written: Written::default() };
     report.written.dry_run = session.settings.dry_run;
     if gone.is_empty() {
         return Ok(report);
     }
     let mut actor = session.actor(&repository.verified)?;
     check_signed(&repository.verified, &actor.name)?;
-    for name in clusters {
+    let names: BTreeSet<&ClusterName> = gone.iter().map(|(name, ..)| name).collect();
+    for name in names {
         issuing::check_may_issue(name, repository.cluster(name)?, &actor.name)?;
     }
+    let mut question = String::new();
+    let keysets: BTreeSet<Keyset> = gone.iter().map(|(_, keyset, _)| *keyset).collect();
+    let gates = keysets.into_iter().flat_map(|keyset| steps::gates(keyset, Phase::Distrusted));
+    for (_, what) in gates.map(|gate| (gate.name, gate.what)).collect::<BTreeMap<_, _>>() {
+        question.push_str(&format!("Is it so that {what}?\n"));
+    }
+    if !report.certificates.is_empty() {
+        let list = report.certificates.iter().cloned().collect::<Vec<_>>().join(", ");
+        question.push_str(&format!("These certificates go along, and live: {list}.\n"));
+    }
     session.confirm(&format!(
-        "Remove {} distrusted generations? Their keys stay in git's history, sealed to those who had them.",
+        "{question}Remove {} distrusted generations? Their keys stay in git's history, sealed to those who had them.",
         gone.len()
     ))?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "rotate remove")?;
-    let names: std::collections::BTreeSet<&str> = gone.iter().map(|(name, ..)| name.as_str()).collect();
+    let names: BTreeSet<&str> = gone.iter().map(|(name, ..)| name.as_str()).collect();
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let reason = format!("distrusted generations of {names} are gone");
@@ -86,6 +109,34 @@ pub fn remove(
     let title = format!("Remove distrusted generations of {names}");
     report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
     Ok(report)
+}
+
+/// The paths of people's certificates that live and go along with their CA. Refuses where a node's does: it is in use, whoever
+/// made the CA distrusted (a node that was added on another branch meanwhile).
+fn certificates(
+    repository: &Repository,
+    gone: &[(ClusterName, Keyset, Generation)],
+    now: Time,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut certificates = BTreeSet::new();
+    for (name, keyset, generation) in gone {
+        let mut listed = repository.cluster(name)?.generations(*keyset);
+        let Some((_, ca)) = listed.find(|(listed, _)| listed == generation).filter(|_| keyset.is_ca()) else {
+            continue;
+        };
+        for place in issued_by(repository, name, &ca) {
+            let ends = repository.verified.current.leaves.get(&place).map(|facts| facts.not_after);
+            if ends.is_some_and(|end| end <= now) {
+                continue;
+            }
+            if matches!(place, Place::NodeCert(..)) {
+                let what = format!("{place} is of {keyset} {generation}, which would be removed, and is in use");
+                return Err(Failure::refused(what).help(Remedy::ClusterApply(name.clone())));
+            }
+            certificates.insert(place.to_string());
+        }
+    }
+    Ok(certificates)
 }
 
 fn issued_by(repository: &Repository, name: &ClusterName, ca: &Digest) -> Vec<Place> {

@@ -1,7 +1,7 @@
 //! `rotate start`: makes and seals the next generation of keysets. Nothing trusts them yet. CAs and service-account keys
 //! take an epoch, which lists them; all clusters are in one epoch and one record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -94,7 +94,16 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
     record.accepted = issuing::accepted(session, &repository.verified)?;
     record.reason = wanted.because_of.map(|person| format!("because of {person}")).unwrap_or_default();
     let names = of.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    session.confirm(&format!("Make {} new generations for {names}? Nothing trusts them yet.", made.len()))?;
+    let mut question = String::new();
+    if wanted.emergency {
+        question.push_str(
+            "This begins an emergency. Before it: a snapshot of etcd, and nothing that approves signing requests. \
+                           When nodes get their files:\n",
+        );
+        let keysets: BTreeSet<Keyset> = made.iter().map(|one| one.keyset).collect();
+        emergency::breaks(&keysets).iter().for_each(|what| question.push_str(&format!("- {what}.\n")));
+    }
+    session.confirm(&format!("{question}Make {} new generations for {names}? Nothing trusts them yet.", made.len()))?;
     if session.settings.dry_run {
         report.made = made;
         return Ok(report);
@@ -156,7 +165,7 @@ fn plan(
             if !could_open(position.issuing) {
                 continue;
             }
-            if let Some(why) = waits(&position, wanted, could_open) {
+            if let Some(why) = waits(&position, (name, keyset), wanted, could_open) {
                 left.push(format!("{name}/{keyset}: {why}"));
                 continue;
             }
@@ -174,15 +183,33 @@ fn plan(
     Ok((made, left))
 }
 
-/// Why no generation is made where another one is under way. One for an emergency that the leaver could open too is passed
-/// over: it is distrusted along with the one that issues.
-fn waits(position: &Position, wanted: &Start<'_>, could_open: impl Fn(Generation) -> bool) -> Option<String> {
+/// Why no generation is made where another one is under way. One that the leaver could open too is passed over: it is
+/// distrusted along with the one that issues.
+fn waits(
+    position: &Position,
+    (cluster, keyset): (&ClusterName, Keyset),
+    wanted: &Start<'_>,
+    could_open: impl Fn(Generation) -> bool,
+) -> Option<String> {
     let phase = position.phase();
-    match position.next() {
-        Some(next) if position.standby && wanted.because_of.is_some() && could_open(next) => None,
-        Some(next) if position.standby => Some(format!("{next} is kept for an emergency, and {}", phase.as_str())),
-        _ if matches!(phase, Phase::Steady | Phase::Distrusted) => None,
-        _ => Some(format!("its rotation is under way ({})", phase.as_str())),
+    let next = position.next();
+    let known = wanted.because_of.is_some() && next.is_some_and(could_open);
+    match next {
+        _ if matches!(phase, Phase::Steady | Phase::Distrusted) || known => None,
+        Some(next) if position.standby => {
+            let step = if phase == Phase::Staged { "trust" } else { "promote" };
+            Some(format!("{next} is kept for an emergency: kluis rotate {step} {keyset} -c {cluster}"))
+        }
+        _ if phase == Phase::Promoted => {
+            let step = format!("kluis rotate distrust {keyset} -c {cluster}");
+            Some(format!("its rotation is under way ({}): {step}, then start again", phase.as_str()))
+        }
+        Some(next) => Some(format!(
+            "its rotation is under way ({}); if {next} is the one that is known to somebody, first kluis rotate undo {keyset} \
+             -c {cluster}",
+            phase.as_str()
+        )),
+        None => Some(format!("its rotation is under way ({})", phase.as_str())),
     }
 }
 
@@ -192,6 +219,9 @@ fn exposed(
     repository: &Repository,
     person: &PersonName,
 ) -> Result<Vec<(ClusterName, Keyset, Generation)>, Failure> {
+    if !repository.verified.chain.all().iter().any(|epoch| epoch.epoch.persons.contains_key(person)) {
+        return Err(Failure::usage(format!("no epoch ever listed a person {person}")).help(Remedy::PersonList));
+    }
     let holds = repository.epoch()?.clusters.iter().find(|(_, cluster)| cluster.keyholders.contains(person));
     if let Some((name, _)) = holds {
         let what = format!("{person} is a keyholder of {name} still, and new keys would be sealed to them as well");

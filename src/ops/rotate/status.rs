@@ -38,6 +38,8 @@ impl KeysetRotation {
 pub struct ClusterRotation {
     /// The cluster.
     pub cluster: ClusterName,
+    /// Whether it is retired: nothing is done there.
+    pub retired: bool,
     /// Its keysets.
     pub keysets: Vec<KeysetRotation>,
     /// What to do on each node in this phase.
@@ -70,7 +72,7 @@ pub fn status(repository: &Repository, clusters: &[ClusterName], emergency: bool
 
 fn of_emergency(repository: &Repository, name: &ClusterName) -> Result<ClusterRotation, Failure> {
     let mut rotation = of_cluster(repository, name)?;
-    if repository.cluster(name)?.retired {
+    if rotation.retired {
         return Ok(rotation);
     }
     rotation.nodes.clear();
@@ -88,6 +90,7 @@ fn of_emergency(repository: &Repository, name: &ClusterName) -> Result<ClusterRo
 fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRotation, Failure> {
     let mut rotation = ClusterRotation {
         cluster: name.clone(),
+        retired: repository.cluster(name)?.retired,
         keysets: Vec::new(),
         nodes: Vec::new(),
         cautions: BTreeSet::new(),
@@ -95,38 +98,38 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
         emergency: Vec::new(),
         next: None,
     };
-    if repository.cluster(name)?.retired {
+    if rotation.retired {
         return Ok(rotation);
     }
     let mut phases: Vec<(Keyset, Phase)> = Vec::new();
-    let mut on_nodes: Vec<(Keyset, Phase)> = Vec::new();
+    let (mut on_nodes, mut kept) = (Vec::new(), Vec::new());
     for keyset in keysets(repository, name) {
         let position = Position::of(repository, name, keyset)?;
         let phase = position.phase();
         rotation.cautions.extend(steps::caution(keyset, phase));
         let standby = position.next().filter(|_| position.standby).map(|next| next.to_string());
-        on_nodes.push((keyset, steps::on_nodes(phase, position.went_back)));
-        let since = if phase == Phase::Steady { None } else { since(repository, name, keyset) };
+        let here = (keyset, position.on_nodes());
+        let since = position.last.as_ref().map(|(time, _)| *time).filter(|_| phase != Phase::Steady);
         let states = position.states.into_iter().map(|(generation, state)| (generation.to_string(), state)).collect();
         let rotates = KeysetRotation { keyset, phase, states, since, standby };
-        if rotates.is_under_way() {
+        if !rotates.is_under_way() {
+            kept.push((since, here));
+        } else {
+            on_nodes.push(here);
             phases.push((keyset, phase));
             rotation.gates.extend(steps::gates(keyset, phase).into_iter().map(|gate| (gate.name, gate.what)));
         }
         rotation.keysets.push(rotates);
     }
+    // What is kept for an emergency went to the nodes long ago, unless it came with this step.
+    let newest = rotation.keysets.iter().filter(|one| one.is_under_way()).filter_map(|one| one.since).min();
+    on_nodes.extend(kept.into_iter().filter(|(since, _)| newest.is_none() || *since >= newest).map(|(_, here)| here));
     let nodes = &config(repository, name)?.nodes;
     let steps = nodes.iter().map(|node| steps::on_node(node, &on_nodes)).filter(|steps| !steps.copy.is_empty());
     rotation.nodes = steps.collect();
     rotation.nodes.iter_mut().for_each(|steps| leave_what_stays(repository, name, steps));
     rotation.next = next(name, &phases, &rotation.gates);
     Ok(rotation)
-}
-
-fn since(repository: &Repository, name: &ClusterName, keyset: Keyset) -> Option<Time> {
-    let records = repository.verified.log.counted().map(|(_, logged)| &logged.record);
-    let steps = records.filter(|record| record.phase.iter().any(|one| one.cluster == *name && one.keyset == keyset));
-    steps.map(|record| record.time).max()
 }
 
 /// The step that begins in a phase.

@@ -128,7 +128,7 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
         written: Written { dry_run: session.settings.dry_run, ..Written::default() },
     };
     if moves.is_empty() {
-        return Ok(report);
+        return nothing_moves(repository, wanted, report);
     }
     let mut actor = session.actor(&repository.verified)?;
     for one in &moves {
@@ -139,7 +139,7 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
             issuing::check_distribution(config(repository, &one.cluster)?)?;
         }
         check_distrust(repository, one, wanted, session.now)?;
-        report.people.extend(people_of(repository, one, session.now));
+        report.people.extend(people_of(repository, one, session.now)?);
     }
     pass_gates(session, repository, &mut moves, wanted)?;
     let works = works(repository, &moves)?;
@@ -209,6 +209,10 @@ impl Move {
 fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>, Vec<String>), Failure> {
     let (mut moves, mut left) = (Vec::new(), Vec::new());
     for name in wanted.clusters {
+        if repository.cluster(name)?.retired && wanted.clusters.len() > 1 {
+            left.push(format!("{name}: it is retired"));
+            continue;
+        }
         for keyset in chosen(repository, name, wanted.keysets)? {
             let position = Position::of(repository, name, keyset)?;
             let phase = position.phase();
@@ -386,22 +390,23 @@ fn breaks(repository: &Repository, moves: &[Move]) -> Result<BTreeSet<&'static s
     Ok(breaks)
 }
 
-/// Refuses to distrust a CA of which a node still has its current certificate, and, unless it is confirmed that clients
-/// moved, one of which people have certificates that live.
+/// Refuses to take trust from a CA of which a node still has its current certificate, and, unless it is confirmed that clients
+/// moved, one of which people have certificates that live. Who left is meant to be cut off.
 fn check_distrust(repository: &Repository, one: &Move, wanted: &Wanted<'_>, now: Time) -> Result<(), Failure> {
-    if one.to != Phase::Distrusted || !one.keyset.is_ca() {
+    if !one.keyset.is_ca() {
         return Ok(());
     }
-    let issuers = hashes(repository, one, State::Distrusted)?;
+    let mut issuers = hashes(repository, one, State::Distrusted)?;
+    issuers.extend(hashes(repository, one, State::Staged)?);
     let current = repository.verified.current.paths.iter().find(|(place, vouched)| {
         let is_node = matches!(place, Place::NodeCert(cluster, ..) if *cluster == one.cluster);
         is_node && matches!(&vouched.vouch, Vouch::Issued(entry) if issuers.contains(&entry.issuer) && entry.not_after > now)
     });
     if let Some((place, _)) = current {
         let what = format!("{place} is of the generation of {} that would be distrusted, and is in use", one.keyset);
-        return Err(Failure::refused(what).help(Remedy::Kluis(format!("cert renew -c {} --within 3650d", one.cluster))));
+        return Err(Failure::refused(what).help(Remedy::ClusterApply(one.cluster.clone())));
     }
-    let people = people_with(repository, &one.cluster, &issuers, now);
+    let people = people_with(repository, &one.cluster, &issuers, now)?;
     if !people.is_empty() && !wanted.emergency && !wanted.confirmed.contains("clients-moved") {
         let what = format!(
             "{} have certificates of {} that live and would be cut off: they ask for the next first (kluis request new), or \
@@ -409,10 +414,27 @@ fn check_distrust(repository: &Repository, one: &Move, wanted: &Wanted<'_>, now:
             super::super::names(&people),
             one.keyset
         );
-        let line = format!("rotate distrust {} -c {} --confirm clients-moved", one.keyset, one.cluster);
+        let verb = wanted.verb.as_str();
+        let line = format!("rotate {verb} {} -c {} --confirm clients-moved", one.keyset, one.cluster);
         return Err(Failure::refused(what).help(Remedy::Kluis(line)));
     }
     Ok(())
+}
+
+/// Where no keyset stands where the step begins. Those that are past it are fine: the step was taken before. One that has not
+/// come there yet would leave a script to go on with what was not done.
+fn nothing_moves(repository: &Repository, wanted: &Wanted<'_>, report: Stepped) -> Result<Stepped, Failure> {
+    let Some(from) = wanted.verb.from() else { return Ok(report) };
+    for name in wanted.clusters.iter() {
+        for keyset in chosen(repository, name, wanted.keysets)? {
+            let position = Position::of(repository, name, keyset)?;
+            let phase = position.phase();
+            if phase != Phase::Steady && phase < from {
+                return Err(misplaced(name, keyset, phase, wanted.verb));
+            }
+        }
+    }
+    Ok(report)
 }
 
 /// The CA certificates (hash of the DER) of the generations that come into a state.
@@ -424,13 +446,14 @@ fn hashes(repository: &Repository, one: &Move, state: State) -> Result<BTreeSet<
     Ok(listed.map(|(_, sha256)| sha256).collect())
 }
 
-/// People with a live certificate, replaced ones too, of one of these CAs.
+/// People of the latest epoch with a live certificate, replaced ones too, of one of these CAs.
 fn people_with(
     repository: &Repository,
     cluster: &ClusterName,
     issuers: &BTreeSet<Digest>,
     now: Time,
-) -> BTreeSet<PersonName> {
+) -> Result<BTreeSet<PersonName>, Failure> {
+    let listed = &repository.epoch()?.persons;
     let mut people = BTreeSet::new();
     for (place, said) in &repository.verified.current.history {
         let Place::PersonCert(at, person, _) = place else { continue };
@@ -438,19 +461,19 @@ fn people_with(
             Vouch::Issued(entry) => issuers.contains(&entry.issuer) && entry.not_after > now,
             _ => false,
         });
-        if at == cluster && lives {
+        if at == cluster && lives && listed.contains_key(person) {
             people.insert(person.clone());
         }
     }
-    people
+    Ok(people)
 }
 
 /// People whose certificates are of a generation that retires with this step.
-fn people_of(repository: &Repository, one: &Move, now: Time) -> BTreeSet<PersonName> {
-    match hashes(repository, one, State::Retiring) {
-        Ok(issuers) if one.keyset.is_ca() => people_with(repository, &one.cluster, &issuers, now),
-        _ => BTreeSet::new(),
+fn people_of(repository: &Repository, one: &Move, now: Time) -> Result<BTreeSet<PersonName>, Failure> {
+    if !one.keyset.is_ca() {
+        return Ok(BTreeSet::new());
     }
+    people_with(repository, &one.cluster, &hashes(repository, one, State::Retiring)?, now)
 }
 
 /// What is issued anew in one cluster.
