@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::draft::{Draft, check_signed};
+use super::super::draft::{Draft, check_signed, clusters_in_words};
 use super::super::failure::Failure;
 use super::super::issuing;
 use super::super::plan::{Plan, Written, new_record};
@@ -50,8 +50,7 @@ pub fn remove(
         gone.len()
     ))?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "rotate remove")?;
-    let names: std::collections::BTreeSet<&str> = gone.iter().map(|(name, ..)| name.as_str()).collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let names = clusters_in_words(gone.iter().map(|(name, ..)| name));
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let reason = format!("distrusted generations of {names} are gone");
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;

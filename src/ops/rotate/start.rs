@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::super::cert::config;
 use super::super::cluster::new_authority;
-use super::super::draft::{Draft, check_signed};
+use super::super::draft::{Draft, check_signed, clusters_in_words};
 use super::super::exposure;
 use super::super::failure::Failure;
 use super::super::issuing::{self, Target};
@@ -91,6 +91,7 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
         report.made = made;
         return Ok(report);
     }
+    let names = clusters_in_words(of.keys().copied());
     let reason = format!("new generations for {names}");
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;

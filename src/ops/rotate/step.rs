@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::cert::node::{has_key, kept_by_node};
 use super::super::cert::{Made, config};
+use super::super::draft::clusters_in_words;
 use super::super::failure::Failure;
 use super::super::issuing::{self, BundleWork, NodeWork};
 use super::super::plan::{Plan, Written, new_record};
@@ -165,8 +166,7 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
     }
     report.certificates = record.issued.iter().map(Made::of).collect();
     report.certificates.sort_by(|a, b| a.path.cmp(&b.path));
-    let names: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let names = clusters_in_words(moves.iter().map(|one| &one.cluster));
     let title = format!("Rotate {names}: {} {} keysets", wanted.verb.as_str(), moves.len());
     plan.record(record);
     report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
