@@ -222,23 +222,26 @@ pub fn failure(
     failure.exit
 }
 
-/// Draws the progress of long work on stderr, from its second second on; nothing where nobody looks.
+/// Draws the progress of long work on stderr, from the command's second second on; nothing where nobody looks.
 pub fn progress(output: Output) -> Progress {
     use std::io::IsTerminal as _;
     if output != Output::Human || !io::stderr().is_terminal() {
         return Box::new(|_, _, _| {});
     }
     let mut bar: Option<indicatif::ProgressBar> = None;
-    let mut began: Option<std::time::Instant> = None;
+    // Of the command and not of each part of it: many short parts are long work too.
+    let began = std::time::Instant::now();
     Box::new(move |what, done, total| {
-        let since = began.get_or_insert_with(std::time::Instant::now);
         if done >= total {
             if let Some(bar) = bar.take() {
                 bar.finish_and_clear();
             }
-            began = None;
-        } else if since.elapsed().as_secs() >= 1 {
-            let bar = bar.get_or_insert_with(|| indicatif::ProgressBar::new(total as u64));
+        } else if began.elapsed().as_secs() >= 1 {
+            let bar = bar.get_or_insert_with(|| {
+                let style = indicatif::ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
+                let bar = indicatif::ProgressBar::new(total as u64);
+                bar.with_style(style.expect("a template of indicatif's own words"))
+            });
             bar.set_length(total as u64);
             bar.set_position(done as u64);
             bar.set_message(what.to_owned());

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::Failure;
-use crate::model::{Digest, PersonName, Place, Remedy, Time};
+use crate::model::{ClusterName, Digest, PersonName, Place, Remedy, Time};
 use crate::repo::ChangeSet;
 use crate::trust::{self, Closes, Epoch, Former, FormerReason, Verified};
 
@@ -128,6 +128,15 @@ impl Draft {
     }
 }
 
+/// The clusters that a reason or the first line of a commit is about; many are counted. A reason has at most 500 bytes
+/// (FORMAT 1), and the epoch and record that it stands in say which they are.
+pub fn clusters_in_words<'a>(clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
+    let names: BTreeSet<&str> = clusters.into_iter().map(ClusterName::as_str).collect();
+    let count = names.len();
+    let all = names.into_iter().collect::<Vec<_>>().join(", ");
+    if all.len() <= 250 { all } else { format!("{count} clusters") }
+}
+
 fn joined(before: Option<&str>, reason: &str) -> String {
     match before {
         Some(before) if !before.is_empty() && !reason.is_empty() && before != reason => {
@@ -149,4 +158,21 @@ fn stored(verified: &Verified) -> BTreeMap<Digest, &Vec<u8>> {
         }
     }
     stored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_clusters_are_named_and_many_are_counted_so_that_every_reason_fits() {
+        let named = |count: usize, long: usize| -> String {
+            let name = |number: usize| ClusterName::parse(&format!("{}{number}", "c".repeat(long))).unwrap();
+            let names: Vec<ClusterName> = (0..count).map(name).collect();
+            clusters_in_words(names.iter().chain(&names))
+        };
+        assert_eq!(named(2, 1), "c0, c1");
+        assert_eq!(named(100, 1), "100 clusters");
+        assert!((1..500).all(|count| [1, 20, 40].iter().all(|long| named(count, *long).len() <= 250)));
+    }
 }

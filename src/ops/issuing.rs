@@ -16,8 +16,8 @@ use crate::model::{
 };
 use crate::pki::{self, Facts, LeafSpec, PrivateKey, Validity};
 use crate::seal::{KeyBody, SealedKey};
-use crate::trust::record::{Issued, Record};
-use crate::trust::{Cluster, Epoch, Verified, keyset_of, phases};
+use crate::trust::record::{Issued, Record, Sealed};
+use crate::trust::{Cluster, Epoch, Verified, keyset_of, parallel, phases};
 
 /// Certificates begin this long before now, for clocks that are late (kubernetes-pki A.0).
 pub(super) const BACKDATE: Span = Span::minutes(5);
@@ -141,6 +141,21 @@ pub(super) fn keys(session: &mut Session, algorithm: Algorithm, count: usize) ->
     PrivateKey::generate_watched(algorithm, count, &mut |made| progress("making keys", made, count))
 }
 
+/// New keys, for clusters of several algorithms.
+pub(super) struct Keys(BTreeMap<Algorithm, std::vec::IntoIter<PrivateKey>>);
+
+impl Keys {
+    /// Makes so many of each algorithm, and says how far it is.
+    pub fn make(session: &mut Session, wanted: &BTreeMap<Algorithm, usize>) -> Self {
+        Self(wanted.iter().map(|(of, count)| (*of, keys(session, *of, *count).into_iter())).collect())
+    }
+
+    /// The next `count`; fewer if they run out.
+    pub fn take(&mut self, algorithm: Algorithm, count: usize) -> Vec<PrivateKey> {
+        self.0.get_mut(&algorithm).into_iter().flatten().take(count).collect()
+    }
+}
+
 /// What a certificate is to say, beside its key.
 pub(super) struct Content<'a> {
     pub place: Place,
@@ -244,23 +259,23 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Issues what `work` asks for with `new_keys`, in its order, and seals them and `kept` together. Fills
-    /// the record and the plan.
+    /// Issues what `work` asks for with `new_keys`, in its order, and seals them and `kept` together.
     pub fn node(
         &self,
         opened: &Opened,
         work: &NodeWork,
         new_keys: Vec<PrivateKey>,
         kept: Bundle,
-        (session, record, plan): (&mut Session, &mut Record, &mut Plan),
-    ) -> Result<(), Failure> {
+        (now, rng): (Time, &mut Rng),
+    ) -> Result<NodeMade, Failure> {
+        let mut made = NodeMade::default();
         let mut bundle = kept.keys;
         let mut new_keys = new_keys.into_iter();
         for (profile, _) in &work.fresh {
             let (spki, key) = match work.public.get(profile) {
                 Some(spki) => (spki.clone(), None),
                 None => {
-                    let key = new_keys.next().ok_or_else(|| Failure::failed("too few keys were made"))?;
+                    let key = new_keys.next().ok_or_else(too_few_keys)?;
                     (key.spki(), Some(key))
                 }
             };
@@ -273,46 +288,65 @@ impl Target<'_> {
                 sans: &pki::subject_alt_names(*profile, &work.node, self.config),
                 life: self.config.lifetime.component,
             };
-            let (issued, pem) = leaf(authority, &spki, content, session.now, &mut session.rng)?;
-            plan.write(&issued.place, pem);
-            record.issued.push(issued);
+            made.issued.push(leaf(authority, &spki, content, now, rng)?);
             bundle.extend(key.map(|key| SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8()))));
         }
-        for (place, _) in &work.gone {
-            plan.changes.removes.insert(place.to_string());
-            record.removed.push(place.clone());
-        }
+        made.removed.extend(work.gone.iter().map(|(place, _)| place.clone()));
         let name = SealedName::Node(work.node.name.clone());
         if work.bundle == BundleWork::Keep {
-            return Ok(());
+            return Ok(made);
         }
-        if bundle.is_empty() {
+        if !bundle.is_empty() {
+            made.sealed = Some(self.seal(&name, &bundle, (kept.revision, kept.imported))?);
+        } else if kept.revision > 1 {
             // Its last key is on the node now. A bundle that nobody sealed before is not there to be removed.
-            if kept.revision > 1 {
-                let place = Place::Sealed(self.name.clone(), name);
-                plan.changes.removes.insert(place.to_string());
-                record.removed.push(place);
-            }
-            return Ok(());
+            made.removed.push(Place::Sealed(self.name.clone(), name));
         }
-        self.seal(&name, &bundle, (kept.revision, kept.imported), record, plan)
+        Ok(made)
     }
 
-    /// Seals `keys` to the cluster's keyholders. Fills the record and the plan.
+    /// Seals `keys` to the cluster's keyholders. Returns the record's entry and the bytes of the file.
     pub fn seal(
         &self,
         name: &SealedName,
         keys: &[SealedKey],
         (revision, imported): (u32, bool),
-        record: &mut Record,
-        plan: &mut Plan,
-    ) -> Result<(), Failure> {
+    ) -> Result<(Sealed, Vec<u8>), Failure> {
         let header = secrets::header(self.epoch, self.cluster, name);
         let (mut entry, bytes) = secrets::seal(&header, (self.name, name), keys, self.recipients, revision)?;
         entry.imported = imported;
-        plan.write(&entry.place(), bytes);
-        record.sealed.push(entry);
-        Ok(())
+        Ok((entry, bytes))
+    }
+}
+
+/// Only where what was counted and what was made differ.
+pub(super) fn too_few_keys() -> Failure {
+    Failure::failed("too few keys were made")
+}
+
+/// What was made for one node.
+#[derive(Default)]
+pub(super) struct NodeMade {
+    issued: Vec<(Issued, Vec<u8>)>,
+    removed: Vec<Place>,
+    sealed: Option<(Sealed, Vec<u8>)>,
+}
+
+impl NodeMade {
+    /// Fills the record and the plan.
+    pub fn add_to(self, record: &mut Record, plan: &mut Plan) {
+        for (entry, pem) in self.issued {
+            plan.write(&entry.place, pem);
+            record.issued.push(entry);
+        }
+        for place in self.removed {
+            plan.changes.removes.insert(place.to_string());
+            record.removed.push(place);
+        }
+        if let Some((entry, bytes)) = self.sealed {
+            plan.write(&entry.place(), bytes);
+            record.sealed.push(entry);
+        }
     }
 }
 
@@ -336,9 +370,10 @@ impl Bundle {
         actor: &mut Actor,
         cluster: &ClusterName,
         work: &NodeWork,
+        revisions: &BTreeMap<Place, u32>,
     ) -> Result<Self, Failure> {
         let place = Place::Sealed(cluster.clone(), SealedName::Node(work.node.name.clone()));
-        let revision = secrets::next_revision(&repository.verified, &place);
+        let revision = revisions.get(&place).copied().unwrap_or(0).saturating_add(1);
         if work.bundle != BundleWork::Open {
             return Ok(Self { revision, ..Self::new() });
         }
@@ -368,30 +403,55 @@ pub(super) fn carry_out(
     Recipients::of(&repository.verified, epoch, cluster, session)?;
     let keysets = works.iter().flat_map(|work| work.keysets(cluster)).collect();
     let opened = open_authorities(repository, actor, name, &keysets)?;
-    carry_out_with(session, repository, actor, (name, config), (works, &opened), (record, plan))
+    let count = works.iter().map(NodeWork::new_keys).sum();
+    let mut keys = Keys::make(session, &BTreeMap::from([(config.algorithm, count)]));
+    let open = [OpenCluster { name, config, nodes: works, opened }];
+    carry_out_with(session, repository, actor, (&open, &mut keys), (0, works.len()), (record, plan))
 }
 
-/// As `carry_out`, with authorities that are open already: those that issue once this record counts.
+/// The work on the nodes of one cluster, with the authorities that issue once the record counts.
+pub(super) struct OpenCluster<'a> {
+    pub name: &'a ClusterName,
+    pub config: &'a ClusterConfig,
+    pub nodes: &'a [NodeWork],
+    pub opened: Opened,
+}
+
+/// As `carry_out`, with authorities that are open already, for several clusters at once: what needs no key of a person is
+/// done with every core. `keys` are enough for all nodes; `done` of `total` nodes are done before.
 pub(super) fn carry_out_with(
     session: &mut Session,
     repository: &Repository,
     actor: &mut Actor,
-    (name, config): (&ClusterName, &ClusterConfig),
-    (works, opened): (&[NodeWork], &Opened),
+    (works, keys): (&[OpenCluster<'_>], &mut Keys),
+    (done, total): (usize, usize),
     (record, plan): (&mut Record, &mut Plan),
 ) -> Result<(), Failure> {
-    let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
-    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
-    let target = Target { epoch, name, cluster, config, recipients: &recipients };
-    let count = works.iter().map(NodeWork::new_keys).sum();
-    let mut keys = keys(session, config.algorithm, count).into_iter();
+    let epoch = repository.epoch()?;
+    let mut recipients = Vec::with_capacity(works.len());
     for work in works {
-        let kept = Bundle::take_over(repository, actor, name, work)?;
-        if kept.imported {
-            record.reason = format!("new keys beside imported ones of node {}", work.node.name);
+        let cluster = repository.cluster(work.name)?;
+        recipients.push((cluster, Recipients::of(&repository.verified, epoch, cluster, session)?));
+    }
+    let revisions = secrets::revisions(&repository.verified);
+    let mut jobs = Vec::new();
+    for (work, (cluster, recipients)) in works.iter().zip(&recipients) {
+        let (name, config) = (work.name, work.config);
+        for node in work.nodes {
+            let kept = Bundle::take_over(repository, actor, name, node, &revisions)?;
+            if kept.imported {
+                record.reason = format!("new keys beside imported ones of node {}", node.node.name);
+            }
+            let own = keys.take(config.algorithm, node.new_keys());
+            jobs.push((Target { epoch, name, cluster, config, recipients }, &work.opened, node, own, kept));
         }
-        let own = keys.by_ref().take(work.new_keys()).collect();
-        target.node(opened, work, own, kept, (session, record, plan))?;
+    }
+    let (now, progress) = (session.now, &mut session.progress);
+    let issue = |(target, opened, node, own, kept): (Target<'_>, &Opened, &NodeWork, Vec<PrivateKey>, Bundle)| {
+        target.node(opened, node, own, kept, (now, &mut Rng::system()))
+    };
+    for made in parallel::each(jobs, issue, &mut |more| progress("issuing for nodes", done + more, total)) {
+        made?.add_to(record, plan);
     }
     Ok(())
 }

@@ -56,12 +56,6 @@ pub fn header(epoch: &Epoch, cluster: &Cluster, name: &SealedName) -> Header {
     Header { repo: epoch.repo, cluster: cluster.id, name: name.header_name(), generation: name.generation() }
 }
 
-/// The revision that comes after all that the log has for this path.
-pub fn next_revision(verified: &Verified, place: &Place) -> u32 {
-    let said = verified.log.records.iter().flat_map(|logged| &logged.record.sealed);
-    said.filter(|entry| entry.place() == *place).map(|entry| entry.revision).max().unwrap_or(0).saturating_add(1)
-}
-
 /// The highest revision of every sealed file that the log has.
 pub fn revisions(verified: &Verified) -> BTreeMap<Place, u32> {
     let mut revisions: BTreeMap<Place, u32> = BTreeMap::new();

@@ -16,6 +16,9 @@ use crate::env::Rng;
 use crate::model::{Algorithm, Digest};
 use crate::secret::Secret;
 
+/// So many keys of an elliptic curve are worth a thread.
+const MANY: usize = 64;
+
 /// A private key of one of the algorithms that clusters can run with. Wiped when dropped.
 pub struct PrivateKey {
     inner: Inner,
@@ -46,7 +49,7 @@ impl PrivateKey {
         Self::from_inner(inner).expect("a key that was just made has a supported size")
     }
 
-    /// Makes `count` keys with the system's random numbers. RSA keys are searched for on all cores.
+    /// Makes `count` keys with the system's random numbers: RSA keys, and many of any kind, on all cores.
     pub fn generate_many(algorithm: Algorithm, count: usize) -> Vec<Self> {
         Self::generate_watched(algorithm, count, &mut |_| {})
     }
@@ -55,7 +58,7 @@ impl PrivateKey {
     pub fn generate_watched(algorithm: Algorithm, count: usize, made: &mut dyn FnMut(usize)) -> Vec<Self> {
         let is_slow = matches!(algorithm, Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = if is_slow { cores.min(count) } else { 1 };
+        let workers = if is_slow || count >= MANY { cores.min(count) } else { 1 };
         let mut keys = Vec::with_capacity(count);
         if workers <= 1 {
             let mut rng = Rng::system();
@@ -294,6 +297,9 @@ mod tests {
         let keys = PrivateKey::generate_many(Algorithm::Rsa2048, 3);
         let ids: std::collections::BTreeSet<_> = keys.iter().map(PrivateKey::spki_id).collect();
         assert_eq!(ids.len(), 3);
+        let keys = PrivateKey::generate_many(Algorithm::EcdsaP256, MANY);
+        let ids: std::collections::BTreeSet<_> = keys.iter().map(PrivateKey::spki_id).collect();
+        assert_eq!(ids.len(), MANY);
         assert!(PrivateKey::generate_many(Algorithm::EcdsaP256, 0).is_empty());
     }
 }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::epoch::{Epoch, FormerReason};
 use super::files::line_endings_of_statement;
 use super::tree::{Entry, Tree};
-use crate::model::{Code, Digest, Finding, Fingerprint, Keyset, PersonName, Place, Remedy};
+use crate::model::{
+    ClusterName, Code, Digest, Finding, Fingerprint, Generation, HexId, Keyset, PersonName, Place, Remedy,
+};
 use crate::openpgp::Certificate;
 
 /// An epoch of the tree, parsed.
@@ -143,9 +145,10 @@ pub fn read(tree: &Tree) -> (Chain, Vec<Finding>) {
         let why = "there is no first epoch: this is no repository of kluis, or its trust is gone";
         findings.push(Finding::new(Code::EpochNumber, why).at("trust/epoch/0001.toml").fix(Remedy::Init));
     }
+    let mut ties = Ties::default();
     for index in 0..chain.epochs.len() {
         check_link(&chain, index, &mut findings);
-        check_content(&chain, index, &mut findings);
+        check_content(&chain, index, &mut ties, &mut findings);
     }
     let mut places = Vec::new();
     people::check(tree, &mut chain, &mut places);
@@ -213,8 +216,25 @@ fn check_link(chain: &Chain, index: usize, findings: &mut Vec<Finding>) {
     }
 }
 
+/// What the epochs so far have tied together for ever. Carried along from one epoch to the next: to gather it anew for each
+/// would cost the cube of a fleet whose clusters came one by one.
+#[derive(Default)]
+struct Ties<'a> {
+    /// Every name of a cluster with its id, in the order in which they came.
+    clusters: Vec<(&'a ClusterName, HexId<16>)>,
+    /// Where they stand in `clusters`.
+    names: BTreeMap<&'a ClusterName, Vec<usize>>,
+    ids: BTreeMap<HexId<16>, Vec<usize>>,
+    /// Where each hash stood first, and which hash stood first in each place.
+    places: BTreeMap<Digest, Listed<'a>>,
+    hashes: BTreeMap<Listed<'a>, Digest>,
+}
+
+/// One generation of a keyset of a cluster.
+type Listed<'a> = (&'a ClusterName, Keyset, Generation);
+
 /// What an epoch says, by itself and against all before it.
-fn check_content(chain: &Chain, index: usize, findings: &mut Vec<Finding>) {
+fn check_content<'a>(chain: &'a Chain, index: usize, ties: &mut Ties<'a>, findings: &mut Vec<Finding>) {
     let path = epoch_path(count(index + 1));
     let epoch = &chain.epochs[index].epoch;
     let earlier = &chain.epochs[..index];
@@ -225,8 +245,8 @@ fn check_content(chain: &Chain, index: usize, findings: &mut Vec<Finding>) {
         fault(Code::ThresholdUnreachable, why);
     }
     check_powers(epoch, &mut fault);
-    check_ids(epoch, earlier, &mut fault);
-    check_generations(epoch, earlier, &mut fault);
+    check_ids(epoch, ties, &mut fault);
+    check_generations(epoch, ties, &mut fault);
     check_former(epoch, earlier.last().map(|before| &before.epoch), &mut fault);
     check_returns(epoch, chain, &mut fault);
 }
@@ -248,41 +268,42 @@ fn check_powers(epoch: &Epoch, fault: &mut impl FnMut(Code, String)) {
 }
 
 /// A name and an id belong together for ever.
-fn check_ids(epoch: &Epoch, earlier: &[ChainedEpoch], fault: &mut impl FnMut(Code, String)) {
-    let known: Vec<_> = earlier.iter().flat_map(|e| e.epoch.clusters.iter()).chain(epoch.clusters.iter()).collect();
+fn check_ids<'a>(epoch: &'a Epoch, ties: &mut Ties<'a>, fault: &mut impl FnMut(Code, String)) {
+    let Ties { clusters, names, ids, .. } = ties;
     for (name, cluster) in &epoch.clusters {
-        let clash = known.iter().find(|(other, c)| (*other == name) != (c.id == cluster.id));
-        if let Some((other, other_cluster)) = clash {
-            let why = format!("cluster {name} has the id {}, and {other} {}", cluster.id, other_cluster.id);
-            fault(Code::ClusterId, why);
+        let of_name = names.entry(name).or_default();
+        if !of_name.iter().any(|at| clusters[*at].1 == cluster.id) {
+            of_name.push(clusters.len());
+            ids.entry(cluster.id).or_default().push(clusters.len());
+            clusters.push((name, cluster.id));
+        }
+    }
+    for (name, cluster) in &epoch.clusters {
+        let others = names[name].iter().filter(|at| clusters[**at].1 != cluster.id);
+        let clash = others.chain(ids[&cluster.id].iter().filter(|at| clusters[**at].0 != name)).min();
+        if let Some((other, id)) = clash.map(|at| clusters[*at]) {
+            fault(Code::ClusterId, format!("cluster {name} has the id {}, and {other} {id}", cluster.id));
         }
     }
 }
 
 /// A generation's hash never changes, and no hash stands in two places.
-fn check_generations(epoch: &Epoch, earlier: &[ChainedEpoch], fault: &mut impl FnMut(Code, String)) {
-    let mut places: BTreeMap<Digest, (_, Keyset, _)> = BTreeMap::new();
-    let mut hashes = BTreeMap::new();
-    let all = earlier.iter().map(|e| &e.epoch).chain([epoch]);
-    for (name, keyset, generation, digest, new) in
-        all.flat_map(|e| listed(e).map(move |l| (l.0, l.1, l.2, l.3, std::ptr::eq(e, epoch))))
-    {
+fn check_generations<'a>(epoch: &'a Epoch, ties: &mut Ties<'a>, fault: &mut impl FnMut(Code, String)) {
+    for (name, keyset, generation, digest) in listed(epoch) {
         let place = (name, keyset, generation);
-        let first = *places.entry(digest).or_insert(place);
-        if new && first != place {
+        let first = *ties.places.entry(digest).or_insert(place);
+        if first != place {
             let (name, keyset, generation) = first;
             fault(Code::KeyReuse, format!("{}/{} {} is also {name}/{keyset} {generation}", place.0, place.1, place.2));
         }
-        let first = *hashes.entry(place).or_insert(digest);
-        if new && first != digest {
+        let first = *ties.hashes.entry(place).or_insert(digest);
+        if first != digest {
             fault(Code::GenerationChanged, format!("{name}/{keyset} {generation} had the hash {first} before"));
         }
     }
 }
 
-fn listed(
-    epoch: &Epoch,
-) -> impl Iterator<Item = (&crate::model::ClusterName, Keyset, crate::model::Generation, Digest)> {
+fn listed(epoch: &Epoch) -> impl Iterator<Item = (&ClusterName, Keyset, Generation, Digest)> {
     epoch.clusters.iter().flat_map(|(name, cluster)| {
         cluster.keysets.iter().flat_map(move |(keyset, generations)| {
             generations.iter().map(move |(generation, digest)| (name, *keyset, *generation, *digest))

@@ -14,7 +14,7 @@ mod files;
 pub mod latest;
 pub mod log;
 pub mod owed;
-mod parallel;
+pub(crate) mod parallel;
 pub mod phases;
 pub mod range;
 pub mod record;

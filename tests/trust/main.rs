@@ -10,3 +10,4 @@ mod latest;
 mod owed;
 mod records;
 mod requests;
+mod ties;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::super::cert::node::kept_by_node;
-use super::super::draft::Draft;
+use super::super::draft::{Draft, clusters_in_words};
 use super::super::failure::Failure;
 use super::super::issuing::{self, BundleWork, NodeWork, Step};
 use super::super::plan::{Plan, Written, new_record};
@@ -142,8 +142,7 @@ fn draft(session: &Session, repository: &Repository, works: &[Work]) -> Result<O
     if moved.is_empty() {
         return Ok(None);
     }
-    let names = moved.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let reason = format!("another endpoint of {names}");
+    let reason = format!("another endpoint of {}", clusters_in_words(moved.iter().map(|(name, _)| *name)));
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
     for (name, change) in moved {

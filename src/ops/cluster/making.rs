@@ -54,7 +54,7 @@ impl Making<'_> {
             cluster.keysets.insert(keyset, BTreeMap::from([(Generation::FIRST, Digest::of(&certificate))]));
             opened.insert(keyset, Authority { certificate, key });
         }
-        let service_account = keys.next().ok_or_else(|| Failure::failed("too few keys were made"))?;
+        let service_account = keys.next().ok_or_else(issuing::too_few_keys)?;
         self.service_account(&service_account, cluster);
         let recipients = Recipients::of(&repository.verified, repository.epoch()?, cluster, session)?;
         let epoch = draft.epoch.clone();
@@ -62,7 +62,8 @@ impl Making<'_> {
         self.seal_keysets(session, &target, &opened, service_account)?;
         for work in &works {
             let own = keys.by_ref().take(work.fresh.len()).collect();
-            target.node(&opened, work, own, Bundle::new(), (session, self.record, self.plan))?;
+            let made = target.node(&opened, work, own, Bundle::new(), (session.now, &mut session.rng))?;
+            made.add_to(self.record, self.plan);
         }
         let own_key = self.break_glass(session, repository, &target, &opened, actor)?;
         draft.epoch.clusters.insert(name.clone(), cluster.clone());
@@ -110,7 +111,9 @@ impl Making<'_> {
         for (keyset, body) in bodies {
             let name = SealedName::Keyset(keyset, Generation::FIRST);
             let key = SealedKey::new(name.header_name(), body);
-            target.seal(&name, &[key], (1, false), self.record, self.plan)?;
+            let (entry, bytes) = target.seal(&name, &[key], (1, false))?;
+            self.plan.write(&entry.place(), bytes);
+            self.record.sealed.push(entry);
             self.record.phase.push(Phase {
                 cluster: self.wanted.name.clone(),
                 keyset,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::super::draft::clusters_in_words;
 use super::super::failure::Failure;
 use super::super::names;
 use super::super::requests::check_reason;
@@ -51,7 +52,7 @@ pub fn retire(
     let mut clusters = given(&repository)?;
     clusters.sort();
     clusters.dedup();
-    let list = clusters.iter().map(ClusterName::as_str).collect::<Vec<_>>().join(", ");
+    let list = clusters_in_words(&clusters);
     let what = if revive { format!("take {list} back into use") } else { format!("retire {list}") };
     let mut draft = start(session, &repository, reason.unwrap_or(&what))?;
     for name in &clusters {

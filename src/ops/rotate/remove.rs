@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::super::draft::{Draft, check_signed};
+use super::super::draft::{Draft, check_signed, clusters_in_words};
 use super::super::failure::Failure;
 use super::super::issuing;
 use super::super::plan::{Plan, Written, new_record};
@@ -73,8 +73,7 @@ pub fn remove(
         gone.len()
     ))?;
     let mut record = new_record(&repository.verified, &actor.name, session.now, "rotate remove")?;
-    let names: BTreeSet<&str> = gone.iter().map(|(name, ..)| name.as_str()).collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let names = clusters_in_words(gone.iter().map(|(name, ..)| name));
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let reason = format!("distrusted generations of {names} are gone");
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;

@@ -8,19 +8,20 @@ use zeroize::Zeroizing;
 
 use super::super::cert::config;
 use super::super::cluster::new_authority;
-use super::super::draft::{Draft, check_signed};
+use super::super::draft::{Draft, check_signed, clusters_in_words};
 use super::super::exposure;
 use super::super::failure::Failure;
-use super::super::issuing::{self, Target};
+use super::super::issuing::{self, Keys, Target};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::secrets::Recipients;
 use super::super::session::{Repository, Session};
 use super::{Phase, Position, STANDBY, chosen, emergency};
 use crate::model::{ClusterName, Digest, Generation, Keyset, PersonName, Place, Remedy, SealedName, State, Time};
-use crate::pki::{self, Facts, PrivateKey};
+use crate::pki::{self, Facts};
 use crate::seal::{KeyBody, SealedKey};
 use crate::secret::Secret;
-use crate::trust::record;
+use crate::trust::parallel;
+use crate::trust::record::{self, Sealed};
 
 /// What is to be rotated.
 pub struct Start<'a> {
@@ -70,11 +71,8 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
     let (mut made, left) = plan(session, repository, wanted)?;
     let mut actor = session.actor(&repository.verified)?;
     check_signed(&repository.verified, &actor.name)?;
-    let mut of: BTreeMap<&ClusterName, Vec<usize>> = BTreeMap::new();
-    for (at, one) in made.iter().enumerate() {
-        of.entry(&one.cluster).or_default().push(at);
-    }
-    for name in of.keys() {
+    let clusters: BTreeSet<ClusterName> = made.iter().map(|one| one.cluster.clone()).collect();
+    for name in &clusters {
         issuing::check_issuer(name, repository.cluster(name)?, &actor.name)?;
         issuing::check_distribution(config(repository, name)?)?;
         // Whoever can't be sealed to is found before anybody is asked, or waits for keys.
@@ -93,12 +91,12 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
     let mut record = new_record(&repository.verified, &actor.name, session.now, command)?;
     record.accepted = issuing::accepted(session, &repository.verified)?;
     record.reason = wanted.because_of.map(|person| format!("because of {person}")).unwrap_or_default();
-    let names = of.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = clusters_in_words(clusters.iter());
     let mut question = String::new();
     if wanted.emergency {
         question.push_str(
-            "This begins an emergency. Before it: a snapshot of etcd, and nothing that approves signing requests. \
-                           When nodes get their files:\n",
+            "This begins an emergency. Before it: a snapshot of etcd, and nothing that approves signing requests. When nodes get \
+             their files:\n",
         );
         let keysets: BTreeSet<Keyset> = made.iter().map(|one| one.keyset).collect();
         emergency::breaks(&keysets).iter().for_each(|what| question.push_str(&format!("- {what}.\n")));
@@ -113,28 +111,17 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
     let mut plan = Plan::default();
     repository.work()?.check_writable(&plan.edited)?;
-    let order: Vec<Vec<usize>> = of.values().cloned().collect();
-    let total = made.len();
-    for (done, indices) in order.into_iter().enumerate() {
-        let name = made[indices[0]].cluster.clone();
-        let config = config(repository, &name)?.clone();
-        let count = indices.iter().filter(|at| !made[**at].keyset.is_symmetric()).count();
-        let mut keys = PrivateKey::generate_many(config.algorithm, count).into_iter();
-        for at in indices {
-            let one = &mut made[at];
-            let key = if one.keyset.is_symmetric() { None } else { keys.next() };
-            generation(session, repository, (&mut draft, &config), one, key, (&mut record, &mut plan))?;
-        }
-        if wanted.standby {
-            record.phase.iter_mut().for_each(|phase| phase.gates = vec![STANDBY.to_owned()]);
-        }
-        (session.progress)("making generations", done + 1, total);
+    let bodies = make(session, repository, &mut made, (&mut draft, &mut plan))?;
+    record.phase.extend(made.iter().map(|one| staged(one, wanted.standby)));
+    for (entry, bytes) in seal(session, repository, &made, bodies)? {
+        plan.write(&entry.place(), bytes);
+        record.sealed.push(entry);
     }
     plan.record(record);
     if made.iter().any(|one| !one.keyset.is_symmetric()) {
         plan.draft(draft);
     }
-    let title = format!("Start the rotation of {total} keysets of {names}");
+    let title = format!("Start the rotation of {} keysets of {names}", made.len());
     report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
     report.made = made;
     Ok(report)
@@ -235,51 +222,82 @@ fn exposed(
     Ok(live.collect())
 }
 
-/// Makes one generation: listed in the draft, sealed, staged.
-fn generation(
+/// Makes every generation: its public half planned and listed in the draft. Returns what is to be sealed, in the same order.
+fn make(
     session: &mut Session,
     repository: &Repository,
-    (draft, config): (&mut Draft, &crate::model::ClusterConfig),
-    one: &mut Made,
-    key: Option<PrivateKey>,
-    (record, plan): (&mut record::Record, &mut Plan),
-) -> Result<(), Failure> {
-    let (name, keyset, generation) = (&one.cluster, one.keyset, one.generation);
-    let body = match key {
-        Some(key) => {
-            let hash = if keyset.is_ca() {
-                let der = new_authority((keyset, generation), &key, config, session)?;
-                let facts = Facts::read(&der)?;
-                plan.write(&Place::Ca(name.clone(), keyset, generation), pki::certificate_pem(&der));
-                one.not_after = Some(facts.not_after);
-                facts.sha256
-            } else {
-                plan.write(&Place::ServiceAccount(name.clone(), generation), pki::public_pem(&key.spki()));
-                key.spki_id()
-            };
-            one.sha256 = Some(hash);
-            if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
-                cluster.keysets.entry(keyset).or_default().insert(generation, hash);
-            }
-            KeyBody::Pkcs8(key.to_pkcs8())
-        }
-        None => {
+    made: &mut [Made],
+    (draft, plan): (&mut Draft, &mut Plan),
+) -> Result<Vec<KeyBody>, Failure> {
+    let mut wanted = BTreeMap::new();
+    for one in made.iter().filter(|one| !one.keyset.is_symmetric()) {
+        *wanted.entry(config(repository, &one.cluster)?.algorithm).or_default() += 1;
+    }
+    let mut keys = Keys::make(session, &wanted);
+    let mut bodies = Vec::with_capacity(made.len());
+    for one in made {
+        let (name, keyset, generation) = (&one.cluster, one.keyset, one.generation);
+        if keyset.is_symmetric() {
             let bytes = Zeroizing::new(session.rng.bytes::<32>());
-            KeyBody::Symmetric { salt: session.rng.bytes(), bytes: Secret::new(bytes.to_vec()) }
+            bodies.push(KeyBody::Symmetric { salt: session.rng.bytes(), bytes: Secret::new(bytes.to_vec()) });
+            continue;
         }
-    };
-    let (epoch, cluster) = (repository.epoch()?, repository.cluster(name)?);
-    let recipients = Recipients::of(&repository.verified, epoch, cluster, session)?;
-    let target = Target { epoch, name, cluster, config, recipients: &recipients };
-    let sealed = SealedName::Keyset(keyset, generation);
-    let key = SealedKey::new(sealed.header_name(), body);
-    target.seal(&sealed, &[key], (1, false), record, plan)?;
-    record.phase.push(record::Phase {
-        cluster: name.clone(),
-        keyset,
-        generation,
+        let config = config(repository, name)?;
+        let key = keys.take(config.algorithm, 1).pop().ok_or_else(issuing::too_few_keys)?;
+        let hash = if keyset.is_ca() {
+            let der = new_authority((keyset, generation), &key, config, session)?;
+            let facts = Facts::read(&der)?;
+            plan.write(&Place::Ca(name.clone(), keyset, generation), pki::certificate_pem(&der));
+            one.not_after = Some(facts.not_after);
+            facts.sha256
+        } else {
+            plan.write(&Place::ServiceAccount(name.clone(), generation), pki::public_pem(&key.spki()));
+            key.spki_id()
+        };
+        one.sha256 = Some(hash);
+        if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
+            cluster.keysets.entry(keyset).or_default().insert(generation, hash);
+        }
+        bodies.push(KeyBody::Pkcs8(key.to_pkcs8()));
+    }
+    Ok(bodies)
+}
+
+/// Seals what was made to the keyholders of its cluster, with every core.
+fn seal(
+    session: &mut Session,
+    repository: &Repository,
+    made: &[Made],
+    bodies: Vec<KeyBody>,
+) -> Result<Vec<(Sealed, Vec<u8>)>, Failure> {
+    let epoch = repository.epoch()?;
+    let mut recipients = BTreeMap::new();
+    for one in made {
+        if !recipients.contains_key(&one.cluster) {
+            let cluster = repository.cluster(&one.cluster)?;
+            recipients.insert(&one.cluster, Recipients::of(&repository.verified, epoch, cluster, session)?);
+        }
+    }
+    let mut jobs = Vec::with_capacity(made.len());
+    for (one, body) in made.iter().zip(bodies) {
+        let (name, cluster, config) =
+            (&one.cluster, repository.cluster(&one.cluster)?, config(repository, &one.cluster)?);
+        let sealed = SealedName::Keyset(one.keyset, one.generation);
+        let key = SealedKey::new(sealed.header_name(), body);
+        jobs.push((Target { epoch, name, cluster, config, recipients: &recipients[name] }, sealed, key));
+    }
+    let progress = &mut session.progress;
+    let seal = |(target, sealed, key): (Target<'_>, SealedName, SealedKey)| target.seal(&sealed, &[key], (1, false));
+    let files = parallel::each(jobs, seal, &mut |done| progress("sealing", done, made.len()));
+    files.into_iter().collect()
+}
+
+fn staged(one: &Made, standby: bool) -> record::Phase {
+    record::Phase {
+        cluster: one.cluster.clone(),
+        keyset: one.keyset,
+        generation: one.generation,
         state: State::Staged,
-        gates: Vec::new(),
-    });
-    Ok(())
+        gates: if standby { vec![STANDBY.to_owned()] } else { Vec::new() },
+    }
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::super::cert::node::{has_key, kept_by_node};
 use super::super::cert::{Made, config};
+use super::super::draft::clusters_in_words;
 use super::super::failure::Failure;
-use super::super::issuing::{self, BundleWork, NodeWork};
+use super::super::issuing::{self, BundleWork, Keys, NodeWork, OpenCluster};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Repository, Session};
 use super::steps::{self, Gate};
@@ -20,6 +21,9 @@ use crate::model::{
 use crate::trust::current::Vouch;
 use crate::trust::keyset_of;
 use crate::trust::record;
+
+/// The keys of so many clusters are open at a time: enough for every core, and few to lose.
+const AT_ONCE: usize = 8;
 
 /// The step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,22 +161,31 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
     let mut plan = Plan::default();
     // carry_out looks again; here, so that no touch or passphrase is for nothing.
     repository.work()?.check_writable(&plan.edited)?;
-    let total = works.len();
-    for (done, work) in works.iter().enumerate() {
-        let config = config(repository, &work.cluster)?.clone();
-        let mut opened = issuing::Opened::new();
-        for (keyset, generation) in &work.authorities {
-            let authority = issuing::open_generation(repository, &mut actor, &work.cluster, (*keyset, *generation))?;
-            opened.insert(*keyset, authority);
+    let mut needed = BTreeMap::new();
+    for work in &works {
+        let keys: usize = work.nodes.iter().map(NodeWork::new_keys).sum();
+        *needed.entry(config(repository, &work.cluster)?.algorithm).or_default() += keys;
+    }
+    let mut keys = Keys::make(session, &needed);
+    let (mut done, total) = (0, works.iter().map(|work| work.nodes.len()).sum());
+    for works in works.chunks(AT_ONCE) {
+        let mut open = Vec::with_capacity(works.len());
+        for work in works {
+            let config = config(repository, &work.cluster)?;
+            let mut opened = issuing::Opened::new();
+            for (keyset, generation) in &work.authorities {
+                let of = (*keyset, *generation);
+                opened.insert(*keyset, issuing::open_generation(repository, &mut actor, &work.cluster, of)?);
+            }
+            open.push(OpenCluster { name: &work.cluster, config, nodes: &work.nodes, opened });
         }
-        let of = (&work.cluster, &config);
-        issuing::carry_out_with(session, repository, &mut actor, of, (&work.nodes, &opened), (&mut record, &mut plan))?;
-        (session.progress)("issuing for clusters", done + 1, total);
+        let (of, to) = ((open.as_slice(), &mut keys), (&mut record, &mut plan));
+        issuing::carry_out_with(session, repository, &mut actor, of, (done, total), to)?;
+        done += works.iter().map(|work| work.nodes.len()).sum::<usize>();
     }
     report.certificates = record.issued.iter().map(Made::of).collect();
     report.certificates.sort_by(|a, b| a.path.cmp(&b.path));
-    let names: BTreeSet<&str> = moves.iter().map(|one| one.cluster.as_str()).collect();
-    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let names = clusters_in_words(moves.iter().map(|one| &one.cluster));
     let title = format!("Rotate {names}: {} {} keysets", wanted.verb.as_str(), moves.len());
     plan.record(record);
     report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
