@@ -12,6 +12,7 @@ mod csr;
 pub mod demo;
 pub mod doctor;
 mod draft;
+pub mod ends;
 pub mod equip;
 pub mod export;
 pub mod exposure;
