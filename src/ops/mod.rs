@@ -24,6 +24,7 @@ pub mod kubeconfig;
 pub mod leaving;
 pub mod man;
 pub mod open;
+pub mod overview;
 pub mod own_keys;
 pub mod people;
 pub mod person;
