@@ -456,6 +456,7 @@ fn the_page_on_auditing_runs() {
     let (commands, printed) = desk.follow("docs/AUDIT.md");
     assert!(commands >= 8, "{commands}");
     assert!(printed.contains("node     cp-1 of prod: 1 event, 1 certificate"), "{printed}");
+    assert!(fs::read_to_string(desk.path("report.html")).unwrap().contains("Chain of epochs"));
 }
 
 /// The blocks under one heading of the page on recovery.

@@ -90,6 +90,7 @@ fn is_reading(words: &str) -> bool {
         "rotate status",
         "rotate check",
         "exposure",
+        "report",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -123,6 +124,8 @@ fn every_command_answers_as_it_did() {
     book.page("cluster-new", "alice", NEW);
     book.page("verify-valid", "bob", "verify");
     book.page("status", "bob", "status");
+    let page = book.ground.dir.path().join("report.html");
+    book.page("report", "bob", &format!("report --html {}", page.display()));
     book.page("cluster-list", "bob", "cluster list");
     book.page("cluster-show", "bob", "cluster show -c prod");
     book.page("cert-list", "bob", "cert list -c prod");

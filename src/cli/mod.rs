@@ -62,6 +62,7 @@ macro_rules! commands {
 commands! {
     Init init,
     Status status,
+    Report page,
     Verify verify,
     Review review,
     Doctor doctor,
@@ -93,6 +94,7 @@ impl Command {
             other => matches!(
                 other,
                 Self::Status(_)
+                    | Self::Report(_)
                     | Self::Audit(_)
                     | Self::Doctor(_)
                     | Self::Cluster(_)
@@ -113,6 +115,7 @@ impl Command {
         matches!(
             self,
             Self::Status(_)
+                | Self::Report(_)
                 | Self::Verify(_)
                 | Self::Review(_)
                 | Self::Audit(_)

@@ -5,9 +5,13 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::{Answer, Global, Report};
-use crate::model::displayed;
+use crate::model::{Time, displayed};
+use crate::ops::ends::{self, EndKind, Lane};
 use crate::ops::status::{ClusterStatus, Status, status};
 use crate::ops::{Failure, Session};
+
+/// Of a fleet, this many clusters have a line in the timeline: those where something ends the soonest.
+const LANES: usize = 12;
 
 /// Show clusters, rotations under way, requests waiting, what expires next and what is owed
 #[derive(Debug, clap::Args)]
@@ -22,15 +26,19 @@ pub fn name(_args: &Args) -> String {
 
 /// Runs the command.
 pub fn run(_args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
+    let now = session.now;
     let (status, findings) = status(session, global.named_clusters())?;
-    Ok(Answer::judged(StatusReport(status), findings))
+    Ok(Answer::judged(StatusReport { status, now }, findings))
 }
 
-struct StatusReport(Status);
+struct StatusReport {
+    status: Status,
+    now: Time,
+}
 
 impl Report for StatusReport {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Status { epoch, draft, records, clusters, next, .. } = &self.0;
+        let Status { epoch, draft, records, clusters, next, timeline, .. } = &self.status;
         for cluster in clusters {
             for one in &cluster.break_glass {
                 let (person, name, end) = (&one.person, &cluster.name, one.not_after);
@@ -70,11 +78,11 @@ impl Report for StatusReport {
                 writeln!(out, "  {}  {}", end.at, displayed(&end.what))?;
             }
         }
-        Ok(())
+        write_timeline(out, timeline, self.now)
     }
 
     fn data(&self) -> Value {
-        serde_json::json!(self.0)
+        serde_json::json!(self.status)
     }
 }
 
@@ -109,4 +117,52 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterStatus, has_draft: bool) 
         Some(end) => writeln!(out, "  ends next {}  {}", end.at, displayed(&end.what)),
         None => Ok(()),
     }
+}
+
+/// A line for trust and for each cluster, a column a month. Letters and dots alone: it reads the same in every terminal.
+fn write_timeline(out: &mut dyn Write, lanes: &[Lane], now: Time) -> io::Result<()> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let months = ends::months(now);
+    let name = |lane: &Lane| lane.cluster.as_ref().map_or("trust", |cluster| cluster.as_str()).to_owned();
+    let shown = &lanes[..lanes.len().min(LANES)];
+    let width = shown.iter().map(|lane| name(lane).len()).max().unwrap_or(0).max(12);
+    let named: Vec<&str> = months.iter().map(|month| abbreviated(month)).collect();
+    writeln!(out, "\n{:width$}  {}", "12 months", named.join(" "), width = width + 2)?;
+    for lane in shown {
+        let mut cells: Vec<String> = months.iter().map(|month| lane.months.get(month).map_or_else(dot, marks)).collect();
+        if !lane.ended.is_empty() {
+            let this_month = lane.months.get(&months[0]).into_iter().flatten();
+            let counts = lane.ended.iter().chain(this_month).map(|(kind, count)| (*kind, *count)).collect();
+            cells[0] = format!("!{}", marks(&counts));
+        }
+        let line: String = cells.iter().map(|cell| format!("{cell:<4}")).collect();
+        writeln!(out, "  {:width$}  {}", name(lane), line.trim_end())?;
+    }
+    if let more @ 1.. = lanes.len().saturating_sub(LANES) {
+        writeln!(out, "  and {more} more clusters; -o json names them all")?;
+    }
+    writeln!(out, "  E epoch, K OpenPGP key, A CA certificate, C certificates of nodes, ! ended")
+}
+
+fn dot() -> String {
+    ".".to_owned()
+}
+
+fn marks(counts: &std::collections::BTreeMap<EndKind, usize>) -> String {
+    let letter = |kind: &EndKind| match kind {
+        EndKind::Epoch => 'E',
+        EndKind::Key => 'K',
+        EndKind::Authority => 'A',
+        EndKind::Certificate => 'C',
+    };
+    counts.keys().map(letter).collect()
+}
+
+/// `Nov`, of `2026-11`.
+fn abbreviated(month: &str) -> &'static str {
+    const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let number = month.get(5..).and_then(|number| number.parse::<usize>().ok()).unwrap_or(1);
+    NAMES[(number + 11) % 12]
 }

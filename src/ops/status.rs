@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::ends::{self, End, Lane};
 use super::failure::Failure;
 use super::requests::{self, Standing};
-use super::session::{Gate, Repository, Session};
+use super::session::{Gate, Session};
 use super::verify::Waiting;
-use crate::model::{
-    ClusterName, Finding, Generation, HexId, Keyset, PersonName, Place, Profile, SealedName, State, Time,
-};
+use crate::model::{ClusterName, Finding, Generation, HexId, PersonName, Place, Profile, SealedName, State, Time};
 use crate::trust::current::Vouch;
 use crate::trust::owed::due_recipients;
 use crate::trust::record::Issued;
@@ -34,6 +33,8 @@ pub struct Status {
     pub clusters: Vec<ClusterStatus>,
     /// What ends next, the soonest first; at most five.
     pub next: Vec<End>,
+    /// What ends within twelve months: trust first, then the clusters that have something, the soonest first.
+    pub timeline: Vec<Lane>,
 }
 
 /// The latest valid epoch.
@@ -108,15 +109,6 @@ pub struct PendingRequest {
     pub needed: u32,
 }
 
-/// Something that ends.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct End {
-    /// When.
-    pub at: Time,
-    /// What: a path, or a person's key.
-    pub what: String,
-}
-
 /// Reads the status, of these clusters alone if any are named. Works on any tree, and says less of an invalid one. The
 /// findings are those of the whole repository.
 pub fn status(session: &mut Session, clusters: &[ClusterName]) -> Result<(Status, Vec<Finding>), Failure> {
@@ -124,25 +116,33 @@ pub fn status(session: &mut Session, clusters: &[ClusterName]) -> Result<(Status
     for name in clusters {
         repository.cluster(name)?;
     }
-    let mut status = of(&repository, session.now);
-    status.clusters.retain(|cluster| clusters.is_empty() || clusters.contains(&cluster.name));
+    let status = of(&repository.verified, clusters, session.now);
     Ok((status, repository.verified.findings))
 }
 
-fn of(repository: &Repository, now: Time) -> Status {
-    let verified = &repository.verified;
+/// The status of what was verified: of these clusters alone, if any are named. What ends next is that of all.
+pub(super) fn of(verified: &Verified, wanted: &[ClusterName], now: Time) -> Status {
     let latest = verified.chain.latest().map(|latest| &latest.epoch);
     let clusters: Vec<ClusterStatus> = latest
         .into_iter()
         .flat_map(|epoch| epoch.clusters.iter().map(move |(name, cluster)| (epoch, name, cluster)))
+        .filter(|(_, name, _)| wanted.is_empty() || wanted.contains(name))
         .map(|(epoch, name, cluster)| of_cluster(verified, epoch, name, cluster, now))
         .collect();
-    let mut next: Vec<End> = latest.map(|epoch| trust_ends(verified, epoch)).unwrap_or_default();
+    let months = ends::months(now);
+    let mut next: Vec<End> = latest.map(|epoch| ends::of_trust(verified, epoch)).unwrap_or_default();
+    let trust = Lane::of(None, &next, &months, now);
+    let mut lanes: Vec<Lane> = Vec::new();
     for (name, cluster) in latest.into_iter().flat_map(|epoch| &epoch.clusters) {
-        next.extend(cluster_ends(verified, name, cluster));
+        let ends = ends::of_cluster(verified, name, cluster);
+        if wanted.is_empty() || wanted.contains(name) {
+            lanes.extend(Lane::of(Some(name), &ends, &months, now));
+        }
+        next.extend(ends);
     }
     next.sort();
     next.truncate(NEXT);
+    lanes.sort_by(|a, b| (a.first(), &a.cluster).cmp(&(b.first(), &b.cluster)));
     Status {
         repo: verified.chain.all().first().map(|first| first.epoch.repo),
         epoch: latest.map(|epoch| EpochStatus {
@@ -156,6 +156,7 @@ fn of(repository: &Repository, now: Time) -> Status {
         records: verified.log.records.len(),
         clusters,
         next,
+        timeline: trust.into_iter().chain(lanes).collect(),
     }
 }
 
@@ -171,7 +172,7 @@ fn of_cluster(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &
         break_glass: break_glass(verified, name, now),
         requests: pending(verified, epoch, name, now),
         to_reseal: if cluster.retired { 0 } else { to_reseal(verified, epoch, name, cluster) },
-        next: cluster_ends(verified, name, cluster).into_iter().min(),
+        next: ends::of_cluster(verified, name, cluster).into_iter().min(),
     }
 }
 
@@ -251,47 +252,6 @@ fn to_reseal(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &C
         _ => None,
     });
     current.filter(|entry| entry.recipients != due).count()
-}
-
-/// When the epoch and its persons' keys end.
-fn trust_ends(verified: &Verified, epoch: &Epoch) -> Vec<End> {
-    let mut ends = vec![End { at: epoch.expires, what: format!("epoch {}", epoch.number) }];
-    for (name, person) in &epoch.persons {
-        let Some(certificate) = verified.chain.certificate(&person.cert_sha256) else { continue };
-        let keys: BTreeSet<_> = person.sign.iter().chain(&person.encrypt).collect();
-        let lives = keys.into_iter().filter_map(|key| Some((key, certificate.life(key)?.1?)));
-        ends.extend(lives.map(|(key, at)| End { at, what: format!("{name}'s OpenPGP key {}", key.key_id()) }));
-    }
-    ends
-}
-
-/// When the CA certificates and the nodes' leaf certificates end. People's are short-lived on purpose.
-fn cluster_ends(verified: &Verified, name: &ClusterName, cluster: &Cluster) -> Vec<End> {
-    if cluster.retired {
-        return Vec::new();
-    }
-    let mut ends = Vec::new();
-    for (place, facts) in &verified.current.leaves {
-        if matches!(place, Place::NodeCert(at, ..) if at == name) {
-            ends.push(End { at: facts.not_after, what: place.to_string() });
-        }
-    }
-    for keyset in cluster.keysets.keys().filter(|keyset| keyset.is_ca()) {
-        for (generation, sha256) in cluster.generations(*keyset) {
-            if let (Some(facts), false) =
-                (verified.authorities.get(&sha256), is_distrusted(verified, name, *keyset, generation))
-            {
-                let place = Place::Ca(name.clone(), *keyset, generation);
-                ends.push(End { at: facts.not_after, what: place.to_string() });
-            }
-        }
-    }
-    ends
-}
-
-fn is_distrusted(verified: &Verified, name: &ClusterName, keyset: Keyset, generation: Generation) -> bool {
-    let states = verified.current.states.get(&(name.clone(), keyset)).and_then(|states| states.get(&generation));
-    states.is_some_and(|states| states.contains(&State::Distrusted))
 }
 
 /// The actor's live break-glass certificate of a cluster: the current one at its place.

@@ -27,6 +27,12 @@ pub fn lint_pkix_cert() -> PathBuf {
     present(directory("KLUIS_TEST_PKILINT", cached))
 }
 
+/// The path of axe-core's script, which finds what keeps people from using a page.
+pub fn axe() -> PathBuf {
+    let cached = || cache("axe", &["tests/programs/axe.txt"]).join("axe.min.js");
+    present(directory("KLUIS_TEST_AXE", cached))
+}
+
 /// The path of a program that the system has: gpg, sq, openssl, git, …
 pub fn system(program: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -72,8 +72,8 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
         .map(|((cluster, _), _)| *cluster)
         .collect();
     if !begins.is_empty() {
-        let clusters: String = begins.iter().map(|cluster| format!(" -c {cluster}")).collect();
-        let start = Remedy::Kluis(format!("rotate start{clusters} --because-of {person}"));
+        let clusters = begins.iter().map(|cluster| cluster.as_str()).collect::<Vec<_>>().join(" -c ");
+        let start = Remedy::Kluis(format!("rotate start -c {clusters} --because-of {person}"));
         say(None, "new generations of what follows, in one epoch and one record".to_owned(), Some(start));
     }
     for ((cluster, keyset), generations) in &keysets {
