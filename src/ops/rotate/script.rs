@@ -7,12 +7,12 @@ use super::super::cert::{config, node};
 use super::super::export::{bundle, public_material};
 use super::super::failure::Failure;
 use super::super::session::Repository;
-use super::steps::NodeSteps;
+use super::steps::{self, NodeSteps};
 use super::{ClusterRotation, Phase, Position, keysets, status};
 use crate::export::ExportError;
-use crate::export::kubeadm::public_content;
+use crate::export::kubeadm::{Part, public_content, public_parts};
 use crate::export::script::{Work, script as render};
-use crate::model::{ClusterName, Distribution, Generation, Keyset, NodeName, Remedy, State};
+use crate::model::{ClusterName, Distribution, Generation, Keyset, Node, NodeName, Remedy, State};
 
 /// The script of one node; `data` of the report.
 #[derive(Debug, Serialize)]
@@ -44,12 +44,14 @@ pub fn script(repository: &Repository, cluster: &ClusterName, name: &NodeName) -
     let steps = steps.unwrap_or_else(nothing);
     let material = public_material(repository, cluster, node)?;
     let public = if steps.copy.is_empty() { Vec::new() } else { public_content(&material)? };
+    let bundles_of_before = bundles_of_before(repository, cluster, &material.node)?;
     let content = render(&Work {
         cluster,
         node: &material.node,
         phases: &phases,
         copy: &steps.copy,
         copy_ca_keys: &steps.copy_ca_keys,
+        bundles_of_before: &bundles_of_before,
         restart: &steps.restart,
         public: &public,
         encryption: &bundle(repository, cluster, Keyset::Encryption),
@@ -101,4 +103,17 @@ fn refuse_emergency(repository: &Repository, cluster: &ClusterName) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The bundles that a node has to have before this phase begins, as sets: those of CAs whose leaves go in.
+fn bundles_of_before(repository: &Repository, cluster: &ClusterName, node: &Node) -> Result<Vec<String>, Failure> {
+    let mut bundles = Vec::new();
+    for (path, part) in public_parts(node) {
+        let Part::Bundle(keyset) = part else { continue };
+        let position = Position::of(repository, cluster, keyset)?;
+        if steps::on_nodes(position.phase(), position.went_back) == Phase::Promoted {
+            bundles.push(path);
+        }
+    }
+    Ok(bundles)
 }
