@@ -129,6 +129,24 @@ X"#
         (said(&output), calls)
     }
 
+    /// Brings a node to the phase of now, by the script.
+    #[track_caller]
+    fn brings(&mut self, node: &str, root: &Path) -> (String, Vec<String>) {
+        let (script, export) = (self.script(node), self.export(node, ""));
+        let ran = self.runs(&script, root, &[export.to_str().unwrap()]);
+        self.is_of_the_phase(node, root);
+        ran
+    }
+
+    /// The script of now leaves a node as it is.
+    #[track_caller]
+    fn leaves(&mut self, node: &str, root: &Path, says: &[&str]) {
+        let (script, export) = (self.script(node), self.export(node, ""));
+        for says in says {
+            self.refuses(&script, root, &[export.to_str().unwrap()], says);
+        }
+    }
+
     /// Runs the script, which must refuse, say so, and change nothing.
     #[track_caller]
     fn refuses(&self, script: &Path, root: &Path, args: &[&str], says: &str) {
@@ -263,7 +281,10 @@ fn each_node_has_the_files_of_each_phase_after_its_script() {
     }
     place.rotates("remove");
     let (said, calls) = place.runs(&place.script("cp-1"), &roots["cp-1"], &["nowhere"]);
-    assert_eq!((said.as_str(), calls.len()), ("nothing is to be done on node cp-1 of cluster prod in this phase\n", 0));
+    assert!(
+        said.starts_with("nothing is to be done on node cp-1 of cluster prod in this phase;\n") && calls.is_empty()
+    );
+    assert!(said.contains("kluis rotate check -c prod --node cp-1\n"), "{said}");
 }
 
 fn on_node(root: &Path, file: &str) -> PathBuf {
@@ -295,22 +316,25 @@ fn what_does_not_fit_is_refused_before_anything_changes() {
     shell(&other_node, "rm etc/kubernetes/kubelet.conf");
     place.refuses(&script, &other_node, &[&folder(&export)], "this is no node of a cluster");
 
-    // Certificates are of the phase, and a kubeconfig in between is that of before.
+    // What is of another phase is found even where somebody made the list of checksums anew.
     let mixed = place.path("mixed");
     let mix = |line: &str| {
         let _ = fs::remove_dir_all(&mixed);
-        shell(place.ground.dir.path(), &format!("cp -R {} mixed; {line}", export.display()));
+        shell(
+            place.ground.dir.path(),
+            &format!(
+                "cp -R {} mixed; {line}; cd mixed; rm SHA256SUMS; find . -type f | sed 's:./::' | xargs sha256sum >../sums
+                mv ../sums SHA256SUMS",
+                export.display()
+            ),
+        );
     };
     mix("cp export-1/admin.conf mixed/admin.conf");
     place.refuses(&script, &root, &["mixed"], "admin.conf is another");
     mix("rm mixed/pki/encryption-config.yaml");
     place.refuses(&script, &root, &["mixed"], "pki/encryption-config.yaml is no file with something in it");
-    mix(": >mixed/scheduler.conf && : >mixed/pki/encryption-config.yaml");
-    place.refuses(&script, &root, &["mixed"], "is another");
     mix("cp export-1/pki/encryption-config.yaml mixed/pki");
     place.refuses(&script, &root, &["mixed"], "pki/encryption-config.yaml is another");
-    mix("sed -i 's/^\\( *client-key-data: .\\{40\\}\\).*/\\1/' mixed/scheduler.conf");
-    place.refuses(&script, &root, &["mixed"], "scheduler.conf breaks off");
     mix("rm mixed/pki/sa.pub");
     place.refuses(&script, &root, &["mixed"], "pki/sa.pub is missing");
 
@@ -368,6 +392,11 @@ fn a_node_with_ca_keys_gets_the_next_ones_and_no_other_node_does() {
     let root = place.root("cp-1", &with);
     place.rotates("start");
     place.rotates("trust");
+    let plain = place.root("plain", &with);
+    shell(&plain, "cd etc/kubernetes/pki; rm ca.key ca-signing.crt etcd/ca.key front-proxy-ca.key");
+    for root in [&root, &plain] {
+        place.brings("cp-1", root);
+    }
     place.rotates("promote");
     let (script, without, with) =
         (place.script("cp-1"), place.export("cp-1", ""), place.export("cp-1", "--with-ca-keys"));
@@ -380,9 +409,6 @@ fn a_node_with_ca_keys_gets_the_next_ones_and_no_other_node_does() {
             "{file}"
         );
     }
-    let export = place.path("export-1");
-    let plain = place.root("plain", &export);
-    shell(&plain, "cd etc/kubernetes/pki; rm ca.key ca-signing.crt etcd/ca.key front-proxy-ca.key");
     place.runs(&script, &plain, &[with.to_str().unwrap()]);
     assert!(!plain.join("etc/kubernetes/pki/ca.key").exists(), "a key that was not there does not arrive");
 }
@@ -403,13 +429,250 @@ fn a_key_that_never_left_the_node_stays_there() {
     assert!(!export.join("kubelet/kubelet.key").exists());
     let root = place.root("w-1", &export);
     fs::copy(dir.join("own.key"), root.join("var/lib/kubelet/pki/kubelet.key")).unwrap();
-    for step in ["start kubernetes", "trust", "promote"] {
+    place.rotates("start kubernetes");
+    for step in ["trust", "promote"] {
+        place.rotates(step);
+        place.brings("w-1", &root);
+    }
+    assert_eq!(fs::read(root.join("var/lib/kubelet/pki/kubelet.key")).unwrap(), fs::read(dir.join("own.key")).unwrap());
+}
+
+const MISSED: &str = "did not get the phase before";
+
+#[test]
+fn a_node_that_missed_trust_gets_no_leaves() {
+    let mut place = Place::new();
+    let steady = place.export("cp-1", "");
+    let (root, worker) = (place.root("cp-1", &steady), place.export("w-1", ""));
+    let worker = place.root("w-1", &worker);
+    for step in ["start", "trust", "promote"] {
         place.rotates(step);
     }
-    let (script, export) = (place.script("w-1"), place.export("w-1", ""));
+    let named = "when this phase begins: pki/ca.crt pki/etcd/ca.crt pki/front-proxy-ca.crt - how";
+    place.leaves("cp-1", &root, &[&format!("cp-1 {MISSED}"), named, "Nothing was changed"]);
+    place.leaves("w-1", &worker, &["when this phase begins: pki/ca.crt - how"]);
+    // An undo goes back to trust, which is no help to who never had it.
+    place.rotates("undo");
+    place.leaves("cp-1", &root, &[named]);
+    place.rotates("promote");
+    // It catches up with the bundles alone, and a restart of what reads them; their order does not matter.
+    let export = place.export("cp-1", "");
+    for file in ["pki/ca.crt", "pki/etcd/ca.crt", "pki/front-proxy-ca.crt"] {
+        let text = fs::read_to_string(export.join(file)).unwrap();
+        let mut blocks: Vec<&str> = text.split_inclusive("-----END CERTIFICATE-----\n").collect();
+        blocks.reverse();
+        fs::write(on_node(&root, file), format!("# by hand\n{}", blocks.concat())).unwrap();
+    }
+    place.brings("cp-1", &root);
+}
+
+#[test]
+fn a_node_that_missed_promote_keeps_the_trust_that_its_leaves_need() {
+    let mut place = Place::new();
+    let steady = place.export("cp-1", "");
+    let (root, behind) = (place.root("cp-1", &steady), place.root("behind", &steady));
+    place.rotates("start");
+    place.rotates("trust");
+    place.brings("cp-1", &root);
+    place.rotates("promote");
+    place.rotates(DISTRUST);
+    // etcd and the API server would trust the new CA alone and show leaves of the old one; tokens would be signed with a key
+    // that nothing verifies.
+    place.leaves(
+        "cp-1",
+        &root,
+        &[&format!("cp-1 {MISSED}"), " pki/apiserver.crt ", " pki/etcd/server.crt ", " pki/sa.key "],
+    );
+    place.leaves("cp-1", &behind, &["has no CA certificate that cluster prod trusts in this phase", MISSED]);
+    // All of the export, as for a new node, is right.
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.brings("cp-1", &root);
+}
+
+#[test]
+fn only_the_key_for_tokens_tells_that_a_node_missed_promote() {
+    let mut place = Place::new();
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.rotates("start service-account");
+    place.rotates("trust");
+    place.brings("cp-1", &root);
+    place.rotates("promote");
+    place.rotates("distrust --confirm nodes-have-leaves --confirm tokens-renewed");
+    place.leaves("cp-1", &root, &["when this phase begins: pki/sa.key - how"]);
+}
+
+#[test]
+fn a_node_that_missed_the_first_of_two_undos_keeps_what_it_has() {
+    let mut place = Place::new();
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.rotates("start");
+    for step in ["trust", "promote"] {
+        place.rotates(step);
+        place.brings("cp-1", &root);
+    }
+    place.rotates("undo");
+    place.rotates("undo --confirm secrets-rewritten");
+    place.leaves("cp-1", &root, &[&format!("cp-1 {MISSED}"), " pki/apiserver.crt "]);
+    for step in ["trust", "undo --confirm secrets-rewritten"] {
+        place.rotates(step);
+        place.brings("cp-1", &root);
+    }
+}
+
+#[test]
+fn a_certificate_that_was_renewed_and_not_brought_is_found() {
+    let mut place = Place::new();
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.ground.run("alice", "cert issue apiserver -c prod --node cp-1 --yes").ends(0);
+    place.rotates("start etcd");
+    place.rotates("trust");
+    place.leaves("cp-1", &root, &["when this phase begins: pki/apiserver.crt - how"]);
+    let export = place.export("cp-1", "");
+    for file in ["pki/apiserver.crt", "pki/apiserver.key"] {
+        fs::copy(export.join(file), on_node(&root, file)).unwrap();
+    }
+    // What is not kluis's: an admin.conf that somebody took away, a kubelet with certificates of its own.
+    shell(
+        &root,
+        "cd etc/kubernetes; rm admin.conf; sed -i 's/client-certificate-data: .*/client-certificate: own.pem/' kubelet.conf",
+    );
+    let (script, export) = (place.script("cp-1"), place.export("cp-1", ""));
     place.runs(&script, &root, &[export.to_str().unwrap()]);
-    assert_eq!(fs::read(root.join("var/lib/kubelet/pki/kubelet.key")).unwrap(), fs::read(dir.join("own.key")).unwrap());
-    place.is_of_the_phase("w-1", &root);
+}
+
+#[test]
+fn in_an_emergency_no_script_does_half_of_it() {
+    let mut place = Place::new();
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.rotates("start --emergency");
+    place.rotates("trust --emergency");
+    place.brings("cp-1", &root);
+    let refused = |place: &Place, phase: &str| {
+        let answered = place.ground.run("alice", "rotate script -c prod --node cp-1 -o json");
+        let report = refusal(&answered, 3, &[&format!("was {phase} in an emergency")]);
+        assert_eq!(report["data"]["help"], "kluis rotate status --emergency -c prod");
+    };
+    place.rotates("promote --emergency");
+    refused(&place, "promoted");
+    place.rotates("undo");
+    place.brings("cp-1", &root);
+    // In peace again, and then half of it is not.
+    place.rotates("promote");
+    place.brings("cp-1", &root);
+    place.rotates("distrust --emergency");
+    refused(&place, "distrusted");
+    place.rotates("remove");
+    let script = place.script("cp-1");
+    assert!(place.runs(&script, &root, &["x"]).0.contains("nothing is to be done"));
+}
+
+#[test]
+fn a_secret_that_is_cut_or_of_another_export_is_refused() {
+    let mut place = Place::new();
+    let steady = place.export("cp-1", "");
+    let root = place.root("cp-1", &steady);
+    place.rotates("start");
+    place.rotates("trust");
+    place.brings("cp-1", &root);
+    place.rotates("promote");
+    let (script, export) = (place.script("cp-1"), place.export("cp-1", ""));
+    let mixed = place.path("mixed");
+    for (line, says) in [
+        ("cp export-1/pki/apiserver.key mixed/pki", "pki/apiserver.key not as in its SHA256SUMS"),
+        ("cp export-1/pki/sa.key mixed/pki", "pki/sa.key not as in its SHA256SUMS"),
+        (
+            "cp export-1/pki/etcd/peer.key mixed/pki/etcd; : >mixed/kubelet.conf",
+            "kubelet.conf pki/etcd/peer.key not as",
+        ),
+        ("truncate -s 200 mixed/pki/encryption-config.yaml", "pki/encryption-config.yaml not as in its SHA256SUMS"),
+        ("truncate -s 150 mixed/pki/apiserver.key", "pki/apiserver.key not as in its SHA256SUMS"),
+        (
+            "sed -i 's/^\\( *client-key-data: .\\{40\\}\\).*/\\1/' mixed/scheduler.conf",
+            "scheduler.conf not as in its SHA256SUMS",
+        ),
+        ("rm mixed/pki/sa.key", "pki/sa.key not as in its SHA256SUMS"),
+        ("rm mixed/SHA256SUMS", "SHA256SUMS is missing"),
+        (": >mixed/SHA256SUMS", "not as in its SHA256SUMS"),
+        ("sed -i '/sa.key/,$d' mixed/SHA256SUMS", "its SHA256SUMS does not have pki/sa.key"),
+        ("cp export-1/SHA256SUMS mixed", "not as in its SHA256SUMS"),
+        ("cp -R export-1/* mixed", "is another"),
+    ] {
+        let _ = fs::remove_dir_all(&mixed);
+        shell(place.ground.dir.path(), &format!("cp -R {} mixed; {line}", export.display()));
+        place.refuses(&script, &root, &["mixed"], says);
+    }
+    place.runs(&script, &root, &[export.to_str().unwrap()]);
+}
+
+#[test]
+fn a_node_of_another_cluster_with_the_same_name_is_refused() {
+    let mut place = Place::new();
+    place.ground.run("alice", &NEW.replace(" prod ", " test ")).ends(0);
+    let out = place.path("of-test");
+    place.ground.run("alice", &format!("export kubeadm -c test --node cp-1 --out {}", out.display())).ends(0);
+    let root = place.root("cp-1", &out);
+    place.rotates("start");
+    place.rotates("trust");
+    place.leaves("cp-1", &root, &["this is a node of another cluster"]);
+}
+
+#[test]
+fn two_runs_on_one_node_are_not_under_way_at_once() {
+    use std::io::{BufRead as _, BufReader};
+    let mut place = Place::new();
+    let export = place.export("w-1", "");
+    let root = place.root("w-1", &export);
+    place.rotates("start");
+    place.rotates("trust");
+    let (script, export) = (place.script("w-1"), place.export("w-1", ""));
+    let folder = export.to_str().unwrap();
+    let before = picture(&root);
+    // A run that waits for its kubelet.
+    fs::write(place.path("bin/systemctl"), "#!/bin/sh\necho restarted >&2; read line <\"$FIFO\"\n").unwrap();
+    shell(place.ground.dir.path(), "mkfifo fifo");
+    let mut first = place.command(&script, &[folder]);
+    first.env("KLUIS_ROOT", &root).env("FIFO", place.path("fifo")).stderr(std::process::Stdio::piped());
+    let mut first = first.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(first.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "restarted\n");
+    place.refuses(&script, &root, &[folder], "another run of such a script is at work on this node");
+    place.refuses(&script, &root, &["--dry-run", folder], "another run of such a script is at work on this node");
+    fs::write(place.path("fifo"), "go on\n").unwrap();
+    assert!(first.wait().unwrap().success());
+    let left: Vec<PathBuf> = picture(&root).into_keys().filter(|path| !before.contains_key(path)).collect();
+    assert_eq!(left, [root.join("run/kluis/kubelet")], "the lock leaves nothing");
+    place.runs(&script, &root, &[folder]);
+}
+
+#[test]
+fn a_finding_of_rotate_check_names_what_to_copy() {
+    let mut place = Place::new();
+    let export = place.export("cp-1", "");
+    let root = place.root("cp-1", &export);
+    place.rotates("start etcd");
+    for step in ["trust", "promote"] {
+        place.rotates(step);
+        place.brings("cp-1", &root);
+    }
+    shell(&export, "cd pki/etcd; rm peer.crt peer.key");
+    place.rotates("distrust --confirm nodes-have-leaves");
+    // Leaves of the phase before, which `rotate status` lists no more.
+    assert!(!words(&place.status("cp-1")["copy"]).contains(&"pki/etcd/server.crt".to_owned()));
+    let words = format!("rotate check -c prod --node cp-1 --files {}", export.display());
+    place
+        .ground
+        .run("alice", &words)
+        .ends(3)
+        .says("pki/etcd/peer.crt: it is not there; copy it and its key from a new export")
+        .says("; copy it and its key from a new export\nerror[node-file]: pki/etcd/server.crt")
+        .says("are not of this phase; copy it from a new export")
+        .says("help: kluis export kubeadm -c prod --node cp-1 --out DIR");
 }
 
 #[test]

@@ -119,8 +119,9 @@ Ends 3 where something differs.")]
 
 For who has no configuration management: run it on the node, as root, with the folder of its export. It copies the files and
 restarts the processes that `kluis rotate status` names, waits for each to be well, and stops at the first that is not. It
-takes the export of this node in this phase and no other, and holds no secret. kubeadm's static pods are restarted with
-crictl; two functions at its top are yours to change.")]
+takes the export of this node in this phase, whole, and no other; a node that missed the phase before is left as it is. It
+holds no secret. kubeadm's static pods are restarted with crictl; two functions at its top are yours to change. Not for an
+emergency: `kluis rotate status --emergency` has what is done then, over all nodes.")]
     Script {
         /// The node
         #[arg(long, value_name = "NAME")]
@@ -361,7 +362,7 @@ impl Report for Removed {
             writeln!(out, "{verb} {cluster}/{keyset} {generation}")?;
         }
         for path in &self.certificates {
-            writeln!(out, "{verb} {path}, which lives")?;
+            writeln!(out, "{verb} {path}, which has not ended")?;
         }
         write_left(out, &self.left)?;
         write_record(out, &self.written)?;

@@ -1,5 +1,6 @@
 //! The files of an export as they are collected, each with its mode. Knows forms and modes, not layouts.
 
+use crate::model::Digest;
 use crate::pki;
 use crate::secret::Secret;
 
@@ -9,6 +10,9 @@ use super::{ExportError, ExportFile};
 const PUBLIC: u32 = 0o644;
 /// Keys, kubeconfigs, encryption keys; and public keys, as kubeadm has them (kubernetes-pki A.0).
 const PRIVATE: u32 = 0o600;
+
+/// What the other files hash to, in the form of `sha256sum`.
+const SUMS: &str = "SHA256SUMS";
 
 #[derive(Default)]
 pub(super) struct Files(Vec<ExportFile>);
@@ -43,6 +47,19 @@ impl Files {
     pub(super) fn finish(mut self) -> Vec<ExportFile> {
         self.0.sort_by(|a, b| a.path.cmp(&b.path));
         self.0
+    }
+
+    /// The files, sorted by path, and last a list of what all of them hash to: on the node it tells a key that is cut or
+    /// left from another export, which no public hash tells.
+    ///
+    /// It gives no key away. Nobody finds 128 and more random bits by their SHA-256; and who reads the list, 0600 beside the
+    /// keys, reads the keys. It does tell whether two exports have the same key, so it is no more to be published than they are.
+    pub(super) fn finish_with_sums(self) -> Vec<ExportFile> {
+        let mut files = self.finish();
+        let line = |file: &ExportFile| format!("{}  {}\n", Digest::of(file.content.expose()), file.path);
+        let sums: String = files.iter().map(line).collect();
+        files.push(ExportFile { path: SUMS.to_owned(), mode: PRIVATE, content: Secret::new(sums.into_bytes()) });
+        files
     }
 }
 

@@ -134,7 +134,7 @@ fn files(material: &Material) -> Result<Exported, ExportError> {
         let server = material.config.endpoint.as_str();
         add_kubeconfig(&mut files, material, "kubelet.conf", Profile::KubeletClient, server)?;
     }
-    Ok(Exported { files: files.finish(), notes: notes(material) })
+    Ok(Exported { files: files.finish_with_sums(), notes: notes(material) })
 }
 
 /// Refuses what no file could make work: another distribution's cluster, and CA keys out of place.
@@ -389,9 +389,10 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ExportFile;
     use super::super::fixture::{self, content, has, listing, text};
     use super::*;
-    use crate::model::Host;
+    use crate::model::{Digest, Host};
 
     fn conf(exported: &Exported, path: &str) -> Kubeconfig {
         Kubeconfig::read(content(exported, path)).unwrap()
@@ -483,6 +484,7 @@ mod tests {
         0644 rbac/kubeadm-cluster-admins.yaml
         0600 scheduler.conf
         0600 super-admin.conf
+        0600 SHA256SUMS
         ");
     }
 
@@ -511,6 +513,7 @@ mod tests {
         0644 rbac/kluis-admins.yaml
         0644 rbac/kubeadm-cluster-admins.yaml
         0600 scheduler.conf
+        0600 SHA256SUMS
         ");
     }
 
@@ -528,6 +531,7 @@ mod tests {
         0600 pki/etcd/peer.key
         0644 pki/etcd/server.crt
         0600 pki/etcd/server.key
+        0600 SHA256SUMS
         ");
     }
 
@@ -538,6 +542,7 @@ mod tests {
         0644 kubelet/kubelet.crt
         0600 kubelet/kubelet.key
         0644 pki/ca.crt
+        0600 SHA256SUMS
         ");
     }
 
@@ -570,12 +575,23 @@ mod tests {
     #[test]
     fn no_file_but_the_kubeconfigs_ends_in_conf_and_no_path_leaves_the_directory() {
         let exported = files(&fixture::with_ca_keys(fixture::material("1.36", "control-plane,etcd,worker"))).unwrap();
-        let paths: Vec<&str> = exported.files.iter().map(|file| file.path.as_str()).collect();
+        let mut paths: Vec<&str> = exported.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths.pop(), Some("SHA256SUMS"));
         let confs: Vec<&&str> = paths.iter().filter(|path| path.ends_with(".conf")).collect();
         assert_eq!(confs.len(), 5);
         assert!(confs.iter().all(|path| !path.contains('/')));
         assert!(paths.windows(2).all(|pair| pair[0] < pair[1]), "sorted, each once");
         assert!(paths.iter().all(|path| !path.starts_with('/') && !path.contains("..")));
+    }
+
+    #[test]
+    fn the_checksums_are_of_all_files_keys_included() {
+        let exported = files(&fixture::with_ca_keys(fixture::material("1.36", "control-plane,etcd"))).unwrap();
+        let (last, others) = exported.files.split_last().unwrap();
+        assert_eq!((last.path.as_str(), last.mode), ("SHA256SUMS", 0o600));
+        let line = |file: &ExportFile| format!("{}  {}\n", Digest::of(file.content.expose()), file.path);
+        assert_eq!(text(&exported, "SHA256SUMS"), others.iter().map(line).collect::<String>());
+        assert!(text(&exported, "SHA256SUMS").contains("  pki/ca.key\n"));
     }
 
     #[test]

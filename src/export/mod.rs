@@ -34,7 +34,7 @@ pub struct ExportFile {
 
 /// What a layout returns.
 pub struct Exported {
-    /// The files, sorted by path, each path once.
+    /// The files, sorted by path, each path once; last the checksums of the others, where the layout has them.
     pub files: Vec<ExportFile>,
     /// What to do with them, one thing a note, in the order in which to do it.
     pub notes: Vec<String>,

@@ -26,6 +26,8 @@ pub struct Work<'a> {
     pub copy: &'a [&'static str],
     /// Those to copy where the node has CA keys.
     pub copy_ca_keys: &'a [&'static str],
+    /// The bundles that have to be on the node already, in whatever order: leaves of what is in them go in.
+    pub bundles_of_before: &'a [String],
     /// The processes to restart, in this order.
     pub restart: &'a [&'static str],
     /// What the export has that is public.
@@ -46,14 +48,19 @@ pub fn script(work: &Work) -> String {
          #\n\
          # EXPORT is the folder on the node that `kluis export kubeadm -c {cluster} --node {name} --out EXPORT` wrote in this\n\
          # phase. It copies the files named below, restarts the processes named below one after the other, waits for each to be\n\
-         # well, and stops at the first thing that goes wrong. Run it again and it goes on where it stopped.\n\
+         # well, and stops at the first thing that goes wrong. Run it again and it goes on where it stopped. Where the folder or\n\
+         # the node is not what this phase begins with, it changes nothing. One run at a time: it locks /etc/kubernetes.\n\
          \n\
          set -euf\n\
          umask 077\n\
          export LC_ALL=C\n\n"
     );
     if work.copy.is_empty() {
-        return text + &format!("echo 'nothing is to be done on node {name} of cluster {cluster} in this phase'\n");
+        return text
+            + &format!(
+                "echo 'nothing is to be done on node {name} of cluster {cluster} in this phase;'\n\
+                 echo 'whether its files are those of the phase: kluis rotate check -c {cluster} --node {name}'\n"
+            );
     }
     let mut about = String::new();
     let mut set = |name: &str, value: &str| about += &format!("{name}='{value}'\n");
@@ -65,6 +72,7 @@ pub fn script(work: &Work) -> String {
     set("loopback", if is_v6 { "[::1]" } else { "127.0.0.1" });
     set("copy", &work.copy.join("\n"));
     set("copy_where_ca_keys_are", &work.copy_ca_keys.join("\n"));
+    set("bundles_of_before", &work.bundles_of_before.join("\n"));
     set("processes", &work.restart.join(" "));
     let encryption: Vec<String> = work.encryption.iter().map(|generation| key_name(*generation)).collect();
     set("encryption_keys", &encryption.join("\n"));
@@ -101,6 +109,7 @@ mod tests {
             phases: &["kubernetes trusted (g1 issuing, g2 trusted)".to_owned()],
             copy: &["kubelet.conf", "pki/ca.crt"],
             copy_ca_keys: &[],
+            bundles_of_before: &["pki/ca.crt".to_owned()],
             restart: &["kubelet"],
             public: &public,
             encryption: &[fixture::generation(2), fixture::generation(1)],
@@ -113,7 +122,7 @@ mod tests {
         let (front, body) = text.split_once("# The commands to adapt").unwrap();
         assert!(front.contains("node='cp-1'\n") && front.contains("copy='kubelet.conf\npki/ca.crt'\n"), "{front}");
         let assigned: Vec<&str> = front.split("='").skip(1).map(|rest| rest.split_once('\'').unwrap().0).collect();
-        assert_eq!(assigned.len(), 10, "{front}");
+        assert_eq!(assigned.len(), 11, "{front}");
         let plain = |c: char| c.is_ascii_alphanumeric() || " \n/.,-()[]:_".contains(c);
         assert!(assigned.iter().all(|value| value.chars().all(plain)), "{assigned:?}");
         assert!(!body.contains("cp-1") && BODY.ends_with("main \"$@\"\n"), "half a script does nothing");

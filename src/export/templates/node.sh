@@ -1,6 +1,6 @@
 # The commands to adapt where processes run in another way than kubeadm's static pods: what there has to be, how one process
 # is restarted, and how it says that it is well. The kubelet starts a container that has stopped again, on the files of now.
-needed='sha256sum base64 cmp crictl systemctl curl'
+needed='sha256sum base64 cmp flock crictl systemctl curl'
 patience=300
 
 restart() {
@@ -64,9 +64,25 @@ place() {
     esac
 }
 
-# The folder is this node's, and of this phase: what is public in it has the hashes that the repository vouches for.
-check_folder() {
+# One run at a time. The lock is on the folder itself: it leaves nothing behind, and ends with this process however that ends.
+lock() {
+    [ -d "$root/etc/kubernetes" ] || fail "$root/etc/kubernetes is missing: this is no node of a cluster"
+    exec 9<"$root/etc/kubernetes"
+    flock -n 9 || fail "another run of such a script is at work on this node: wait until it has ended, and run this again"
+}
+
+# The folder has what was exported, whole and unmixed: keys too, of which nothing else here knows what they have to be.
+check_sums() {
     [ -d "$folder" ] || fail "$folder is no folder"
+    if [ -h "$folder/SHA256SUMS" ] || ! [ -f "$folder/SHA256SUMS" ]; then
+        wrong "SHA256SUMS is missing"
+    fi
+    found=$(CDPATH='' cd -- "$folder" && sha256sum -c SHA256SUMS 2>/dev/null) ||
+        wrong "$(printf '%s\n' "$found" | sed -n 's/: FAILED.*//p' | tr '\n' ' ')not as in its SHA256SUMS"
+}
+
+# It is this node's, and of this phase: what is public in it has the hashes that the repository vouches for.
+check_folder() {
     while read -r sum path field; do
         [ -f "$folder/$path" ] || wrong "$path is missing"
         if [ -z "$field" ]; then
@@ -98,29 +114,88 @@ check_machine() {
     [ -z "$is" ] || [ "$is" = "$node" ] || fail "this is node $is, and what is to be done here is for $node"
 }
 
+# Another cluster may have a node of the same name. Contexts don't tell: whoever made the cluster chose the name in them.
+check_cluster() {
+    blocks "$(place pki/ca.crt)" '' | grep -qxF -e "$(blocks "$folder/pki/ca.crt" '')" ||
+        fail "$(place pki/ca.crt) has no CA certificate that cluster $cluster trusts in this phase: this is a node of another" \
+            "cluster, or $node did not get the phase before"
+}
+
+# What this phase does not bring is on the node already, as the phase has it: a node that missed the phase before would trust the
+# new and show the old, or the other way round. And where leaves go in, it trusts what they come from: etcd reads that at its
+# start alone, so it was restarted with the same certificates, in whatever order.
+check_before() {
+    late=''
+    while read -r sum path field; do
+        is_in "$copy" "$path" || is_theirs "$path" "$field" || same "$path" "$field" || is_in "$late" "$path" ||
+            late="$late$path
+"
+    done <<EOF
+$expected
+EOF
+    # Of these no certificate tells.
+    for path in pki/sa.key pki/encryption-config.yaml; do
+        [ ! -f "$folder/$path" ] || is_in "$copy" "$path" ||
+            [ "$(secrets "$folder/$path")" = "$(secrets "$(place "$path")")" ] || late="$late$path
+"
+    done
+    for path in $bundles_of_before; do
+        [ "$(blocks "$folder/$path" '' | sort)" = "$(blocks "$(place "$path")" '' | sort)" ] ||
+            late="$late$path
+"
+    done
+    [ -z "$late" ] || fail "$node did not get the phase before, or what was issued since. On this node are not as they have to" \
+        "be when this phase begins: $(printf '%s' "$late" | tr '\n' ' ')- how it catches up is in docs/ROTATION.md (A node that" \
+        "missed a phase). Nothing was changed"
+}
+
+# What is not kluis's to expect: admin.conf, which no process reads, where somebody took it away; and the certificate of a
+# kubelet that asks for its own and keeps it in a file beside its kubeconfig.
+is_theirs() {
+    there=$(place "$1")
+    case $1:$2 in
+    admin.conf:*) [ ! -e "$there" ] ;;
+    kubelet.conf:client-certificate-data) [ -f "$there" ] && grep -q '^ *client-certificate: ' "$there" ;;
+    *) return 1 ;;
+    esac
+}
+
+same() {
+    [ "$(blocks "$folder/$1" "$2")" = "$(blocks "$(place "$1")" "$2")" ]
+}
+
+# The certificates and public keys in a file, or in a field of a kubeconfig: one a line, without what stands around them.
+blocks() {
+    {
+        if [ -z "$2" ]; then cat "$1"; else sed -n "s/^ *$2: //p" "$1" | tr -d '"' | base64 -d; fi
+    } 2>/dev/null | sed -n '/^-*BEGIN [CP][EU]/,/^-*END [CP][EU]/p' | tr -d ' \t\r\n' | tr -s - '\n' |
+        sed '/^BEGIN/d; /^END/d; /^$/d'
+}
+
+# A hash of the secrets in a file: the lines of a key, or names and keys of an encryption configuration.
+secrets() {
+    if [ -f "$1" ]; then
+        sed -n '/^-*BEGIN /,/^-*END /p; /^ *- name: /p; /^ *secret: /p' "$1" | tr -d ' \t\r' | sha256sum
+    fi
+}
+
+# Whether a list, one a line, has this line.
+is_in() {
+    printf '%s\n' "$1" | grep -qxF -e "$2"
+}
+
 # What would go wrong half-way is found before the first change.
 check_file() {
     to=$(place "$1")
     if [ -h "$folder/$1" ] || ! [ -f "$folder/$1" ] || ! [ -s "$folder/$1" ]; then
         wrong "$1 is no file with something in it"
     fi
-    is_whole "$1" || wrong "$1 breaks off"
+    is_in "$(sed -n 's/^[0-9a-f]\{64\} [ *]//p' "$folder/SHA256SUMS")" "$1" || wrong "its SHA256SUMS does not have $1"
     # A link is neither followed nor replaced: what it leads to may be others' too, and who watches the file misses the change.
     if [ -h "$to" ] || { [ -e "$to" ] && ! [ -f "$to" ]; }; then
         fail "$to is a link or no file: put a file there first"
     fi
     [ -d "${to%/*}" ] || fail "${to%/*} is no folder: is this $node?"
-}
-
-# Whether a file with a key has its end: a copy may have been cut short.
-is_whole() {
-    case $1 in
-    *.key) grep -q '^-----END .*PRIVATE KEY-----$' "$folder/$1" ;;
-    *.conf)
-        grep -q '^ *client-key: ' "$folder/$1" ||
-            sed -n 's/^ *client-key-data: //p' "$folder/$1" | base64 -d | grep -q '^-----END .*PRIVATE KEY-----$'
-        ;;
-    esac
 }
 
 # Puts the new file beside the old one and renames it over: who reads it sees the one or the other, whole.
@@ -161,7 +236,8 @@ renew() {
         return
     fi
     say "restarting $1"
-    restart "$1"
+    # A daemon that it starts must not hold the lock.
+    restart "$1" 9<&-
     waited=0
     until well "$1"; do
         [ "$waited" -lt "$patience" ] ||
@@ -198,8 +274,11 @@ main() {
     say "$phases"
     [ -z "$root" ] || say "tried below $root"
 
+    lock
     check_machine
+    check_sums
     check_folder
+    check_cluster
     files=$copy
     for file in $copy_where_ca_keys_are; do
         key=$file
@@ -212,6 +291,7 @@ main() {
         fi
     done
     for file in $files; do check_file "$file"; done
+    check_before
 
     trap '[ -z "$beside" ] || rm -f "$beside"' EXIT
     trap 'exit 130' INT

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::super::cert::node::kept_by_node;
 use super::super::cert::{config, node};
 use super::super::export::{authorities, service_account_public};
 use super::super::failure::Failure;
@@ -13,7 +14,9 @@ use super::super::session::Repository;
 use super::listing::{Conf, Listing};
 use crate::export::kubeadm::{Part, public_parts};
 use crate::export::kubeconfig::Kubeconfig;
-use crate::model::{ClusterName, Code, Digest, Finding, Keyset, NodeName, Place, Profile, Remedy, displayed};
+use crate::model::{
+    ClusterName, Code, Digest, Distribution, Finding, Keyset, NodeName, Place, Profile, Remedy, displayed,
+};
 use crate::pki;
 use crate::secret::Secret;
 
@@ -37,6 +40,8 @@ pub struct CheckedFile {
     pub state: &'static str,
     /// In what it differs, as a clause.
     pub why: String,
+    /// What of a new export to copy where it is not right: it, and the key that its certificate needs.
+    pub copy: Vec<String>,
 }
 
 /// What was found; `data` of the report.
@@ -69,6 +74,12 @@ pub fn check(
     let expected = Expected { repository, cluster, node: name };
     let mut checked = Checked { cluster: cluster.clone(), node: name.clone(), files: Vec::new() };
     let mut findings = Vec::new();
+    let kept = kept_by_node(&repository.verified, cluster, name);
+    // What `rotate status` lists is of this phase alone; what differs may be of one before, or a certificate that was renewed.
+    let export = Remedy::Kluis(match config.distribution {
+        Distribution::Kubeadm => format!("export kubeadm -c {cluster} --node {name} --out DIR"),
+        _ => format!("export pem -c {cluster} --node {name} --out DIR"),
+    });
     for (path, part) in public_parts(node) {
         let (state, why) = match expected.difference(&found, &path, part)? {
             None => ("missing", "it is not there".to_owned()),
@@ -76,11 +87,20 @@ pub fn check(
             Some(Difference::Differs(why)) => ("differs", why),
             Some(Difference::Unreadable(why)) => ("unreadable", why),
         };
+        let mut copy = Vec::new();
         if state != "right" {
-            let finding = Finding::new(Code::NodeFile, why.clone()).at(&path).in_cluster(cluster);
-            findings.push(finding.fix(Remedy::Kluis(format!("rotate status -c {cluster}"))));
+            copy.push(path.clone());
+            let mut said = format!("{why}; copy it");
+            if let (Part::Leaf(profile), Some(stem)) = (part, path.strip_suffix(".crt"))
+                && !kept.contains_key(&profile)
+            {
+                copy.push(format!("{stem}.key"));
+                said.push_str(" and its key");
+            }
+            said.push_str(" from a new export");
+            findings.push(Finding::new(Code::NodeFile, said).at(&path).in_cluster(cluster).fix(export.clone()));
         }
-        checked.files.push(CheckedFile { path, state, why });
+        checked.files.push(CheckedFile { path, state, why, copy });
     }
     Ok((checked, findings))
 }
