@@ -425,7 +425,7 @@ fn hashes(repository: &Repository, one: &Move, state: State) -> Result<BTreeSet<
 }
 
 /// People with a live certificate, replaced ones too, of one of these CAs.
-fn people_with(
+pub(super) fn people_with(
     repository: &Repository,
     cluster: &ClusterName,
     issuers: &BTreeSet<Digest>,
