@@ -20,6 +20,7 @@ fn every_remedy() -> Vec<Remedy> {
         | Remedy::TrustPin
         | Remedy::Reseal(_)
         | Remedy::Choose(_)
+        | Remedy::Settle(_)
         | Remedy::Adopt(_)
         | Remedy::PersonUpdate(_)
         | Remedy::ClusterApply(_)
@@ -47,6 +48,7 @@ fn every_remedy() -> Vec<Remedy> {
         Remedy::Reseal(None),
         Remedy::Reseal(Some(cluster.clone())),
         Remedy::Choose(cluster.clone()),
+        Remedy::Settle(cluster.clone()),
         Remedy::Adopt("0123456789abcdef".to_owned()),
         Remedy::PersonUpdate(person.clone()),
         Remedy::ClusterApply(cluster.clone()),

@@ -207,7 +207,7 @@ fn others() -> Vec<String> {
         "rotate distrust",
         "rotate remove",
     ]);
-    others.extend(["rotate next", "rotate undo", "rotate status", "rotate check", "rotate script"]);
+    others.extend(["rotate settle", "rotate next", "rotate undo", "rotate status", "rotate check", "rotate script"]);
     others.extend(["request new", "request list", "request show", "request approve", "request deny", "trust raise"]);
     others.into_iter().map(str::to_owned).collect()
 }
@@ -326,6 +326,26 @@ fn rotating_answers_as_it_did() {
     book.page("rotate-trust-asks", "alice", "rotate trust -c prod --emergency");
     book.page("cluster-retire-asks", "alice", "cluster retire prod");
     book.page("cluster-retire", "alice", "cluster retire prod --yes");
+}
+
+#[test]
+fn settling_answers_as_it_did() {
+    let mut book = Book::new(&["alice", "bob"], 1);
+    book.ground.run("alice", &NEW.replace("--super-admin ", "")).ends(0);
+    book.ground.run("alice", "person update bob --issuer prod --keyholder prod").ends(0);
+    book.ground.run("alice", "reseal").ends(0);
+    for line in ["rotate start kubernetes encryption", "rotate trust"] {
+        book.ground.run("alice", &format!("{line} -c prod --yes")).ends(0);
+    }
+    book.ground.git("branch other");
+    book.ground.run("alice", "rotate promote -c prod --yes").ends(0);
+    book.ground.git("checkout -q other");
+    book.ground.run("bob", "rotate undo -c prod --yes").ends(0);
+    book.ground.git("-c user.name=t -c user.email=t@t merge -q @{-1}");
+    book.page("verify-apart", "bob", "verify");
+    book.page("rotate-status-apart", "bob", "rotate status");
+    book.page("rotate-settle-asks", "bob", "rotate settle -c prod");
+    book.page("rotate-settle", "bob", "rotate settle -c prod --to trusted --yes");
 }
 
 #[test]

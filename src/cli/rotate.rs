@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{Answer, Global, Report};
 use crate::model::{Keyset, NodeName, PersonName, displayed};
 use crate::ops::rotate::{
-    self, Checked, ClusterRotation, Files, KeysetRotation, NodeSteps, Removed, Rotations, Script, Start, Started, Stepped, Verb,
-    Wanted,
+    self, Checked, ClusterRotation, Files, KeysetRotation, NodeSteps, Removed, Rotations, Script, Settle, Settled, Start, Started,
+    Stepped, Target, Verb, Wanted,
 };
 use crate::ops::{Failure, Gate, Session};
 
@@ -86,6 +86,24 @@ unless you confirm that clients have moved. From here on there is no undo.")]
     /// Go back to the phase before; from distrusted there is no way back
     #[command(after_help = "EXAMPLES\n  kluis rotate undo -c prod\n  kluis rotate undo etcd -c prod --yes")]
     Undo(Step),
+    /// Decide what two branches decided apart: one record, after both, and what both made issued anew
+    #[command(after_help = "EXAMPLES
+  kluis rotate settle -c prod
+  kluis rotate settle -c prod --to promoted
+  kluis rotate settle -c prod --to trusted --to etcd=promoted --yes
+
+For a merge after which `kluis verify` says conflicting-generations: both branches stepped one rotation, or made certificates
+that don't fit together. Without --to it says who did what and what there is to choose from, and names a phase that cuts
+nobody off, whichever branch's files nodes have got by then; one that drops what a branch used takes --confirm unused. Every
+leaf that both branches made, or that is of a generation that does not issue then, is issued anew.")]
+    Settle {
+        /// Where it is to stand, all of it or one keyset (repeatable)
+        #[arg(long, value_name = "[KEYSET=]PHASE")]
+        to: Vec<Target>,
+        /// You have seen that this is so: unused; goes on record
+        #[arg(long, value_name = "GATE")]
+        confirm: Vec<String>,
+    },
     /// Compare a node's files with what the phase expects; opens no key
     #[command(group = clap::ArgGroup::new("where").required(true), after_help = "EXAMPLES
   kluis rotate check -c prod --node cp-1 --files /mnt/cp-1/etc/kubernetes
@@ -159,6 +177,7 @@ pub fn name(args: &Args) -> String {
         Action::Remove { .. } => "remove",
         Action::Next(_) => "next",
         Action::Undo(_) => "undo",
+        Action::Settle { .. } => "settle",
         Action::Status { .. } => "status",
         Action::Check { .. } => "check",
         Action::Script { .. } => "script",
@@ -170,7 +189,8 @@ pub fn name(args: &Args) -> String {
 pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer, Failure> {
     let (verb, words) = match &args.action {
         Action::Status { emergency } => {
-            let repository = session.open_reading(&Gate::Valid)?;
+            let repository = session.open_reading(&Gate::Unsettled)?;
+            rotate::check_settled(&repository)?;
             let clusters = global.clusters_or_all(&repository)?;
             return Ok(Answer::fine(rotate::status(&repository, &clusters, *emergency)?));
         }
@@ -208,6 +228,16 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let removed = rotate::remove(session, &mut repository, &clusters, keysets)?;
             let owed = removed.written.findings.clone();
             return Ok(Answer::written(removed, &owed));
+        }
+        Action::Settle { to, confirm } => {
+            global.refuse_at()?;
+            let mut repository = session.open(&Gate::Unsettled)?;
+            let clusters = global.clusters(&repository)?;
+            let confirmed = confirm.iter().cloned().collect();
+            let wanted = Settle { clusters: &clusters, to, confirmed: &confirmed };
+            let settled = rotate::settle(session, &mut repository, &wanted)?;
+            let owed = settled.written.findings.clone();
+            return Ok(Answer::written(settled, &owed));
         }
         Action::Trust(words) => (Verb::Trust, words),
         Action::Promote(words) => (Verb::Promote, words),
@@ -317,6 +347,49 @@ impl Report for Stepped {
         }
         write_record(out, &self.written)?;
         if self.written.dry_run { Ok(()) } else { write_next(out, self.emergency) }
+    }
+
+    fn data(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Report for Settled {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.is_empty() {
+            return writeln!(out, "nothing was decided apart");
+        }
+        for one in &self.keysets {
+            let conflict = &one.conflict;
+            writeln!(out, "{}/{}", conflict.cluster, conflict.keyset)?;
+            for side in &conflict.sides {
+                let states = rotate::stated(&side.states);
+                let (actor, command) = (side.actor.as_str(), displayed(&side.command));
+                writeln!(out, "  {actor:<12} {command:<16} {states}  record {}", side.record.h16())?;
+            }
+            let verb = if self.written.dry_run { "would be" } else { "is now" };
+            writeln!(out, "  {verb} {}: {}", one.to.name, rotate::stated(&one.to.sets))?;
+            for generation in &conflict.given_up {
+                writeln!(out, "  {generation} is given up: two keys were made for it")?;
+            }
+        }
+        for (what, paths) in [("kept", &self.kept), ("removed", &self.removed), ("sealed again", &self.resealed)] {
+            paths.iter().try_for_each(|path| writeln!(out, "{what:<12} {path}"))?;
+        }
+        if !self.certificates.is_empty() {
+            let verb = if self.written.dry_run { "would issue" } else { "issued" };
+            writeln!(out, "{verb} {} certificates of nodes anew", self.certificates.len())?;
+        }
+        if !self.opened.is_empty() {
+            let verb = if self.written.dry_run { "would open" } else { "opened" };
+            writeln!(out, "{verb} {}", self.opened.join(", "))?;
+        }
+        if !self.people.is_empty() {
+            let names = crate::ops::names(&self.people);
+            writeln!(out, "to ask for their next certificate (kluis request new): {names}")?;
+        }
+        write_record(out, &self.written)?;
+        if self.written.dry_run { Ok(()) } else { write_next(out, false) }
     }
 
     fn data(&self) -> Value {

@@ -28,6 +28,8 @@ pub enum Remedy {
     Reseal(Option<ClusterName>),
     /// Keep, of two versions that were made apart, the one that lies in the tree.
     Choose(ClusterName),
+    /// Decide what two branches decided apart in a rotation.
+    Settle(ClusterName),
     /// Vouch for a record.
     Adopt(String),
     /// Refresh a person's OpenPGP certificate.
@@ -74,6 +76,7 @@ impl fmt::Display for Remedy {
             Self::Reseal(None) => f.write_str("kluis reseal"),
             Self::Reseal(Some(cluster)) => write!(f, "kluis reseal -c {cluster}"),
             Self::Choose(cluster) => write!(f, "kluis reseal --choose -c {cluster}"),
+            Self::Settle(cluster) => write!(f, "kluis rotate settle -c {cluster}"),
             Self::Adopt(record) => write!(f, "kluis adopt {record} --reason TEXT"),
             Self::PersonUpdate(person) => write!(f, "kluis person update {person} --pgp FILE"),
             Self::ClusterApply(cluster) => write!(f, "kluis cluster apply -c {cluster}"),

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::plan::{Plan, Written, new_record};
 use super::requests::check_reason;
 use super::session::{Gate, Session};
-use crate::model::{Code, Digest, PersonName, Remedy, Time};
+use crate::model::{Code, Digest, Finding, PersonName, Remedy, Time};
 use crate::trust::Verified;
 
 /// What a void record says, and so what adopting it vouches for.
@@ -64,8 +64,23 @@ pub fn adopt(session: &mut Session, names: &[String], reason: &str) -> Result<Ad
     let mut plan = Plan::default();
     plan.keeps_errors = true;
     plan.record(record);
-    let written = plan.carry_out(session, &mut repository, &mut actor, &format!("Adopt {list}"), reason)?;
+    let written = plan.carry_out(session, &mut repository, &mut actor, &format!("Adopt {list}"), reason);
+    let written = written.map_err(|failure| hopeless(&list, failure))?;
     Ok(Adopted { adopted, written })
+}
+
+/// What to say where no epoch can allow a record any more: it has another key for a generation that the epoch lists, as
+/// where two branches started one rotation. Adopting the adoption would help as little.
+fn hopeless(list: &str, failure: Failure) -> Failure {
+    if !failure.findings.iter().any(|finding| finding.code == Code::SpkiMismatch) {
+        return failure;
+    }
+    let findings = failure.findings.into_iter().map(|finding| Finding { fix: None, ..finding }).collect();
+    let what = format!(
+        "nobody can vouch for {list}: it has another key for a generation than the epoch lists; take back the merge that \
+         brought it, and make again what else it did"
+    );
+    Failure { findings, ..Failure::refused(what).help(Remedy::Run("git revert -m 1 HEAD".to_owned())) }
 }
 
 /// The void record that a hash, or the beginning of one, names.

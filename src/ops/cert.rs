@@ -29,6 +29,11 @@ pub struct Made {
 }
 
 impl Made {
+    /// One that is to be issued.
+    pub(super) fn planned(place: &Place) -> Self {
+        Self { path: place.to_string(), serial: None, sha256: None, not_after: None }
+    }
+
     /// What a record says of one.
     pub(super) fn of(entry: &Issued) -> Self {
         Self {
@@ -63,8 +68,7 @@ pub struct IssueReport {
 
 impl IssueReport {
     fn new(cluster: &ClusterName, places: impl Iterator<Item = Place>, opened: Vec<String>, session: &Session) -> Self {
-        let made = |place: Place| Made { path: place.to_string(), serial: None, sha256: None, not_after: None };
-        let mut certificates: Vec<Made> = places.map(made).collect();
+        let mut certificates: Vec<Made> = places.map(|place| Made::planned(&place)).collect();
         certificates.sort_by(|a, b| a.path.cmp(&b.path));
         let paths = certificates.iter().map(|made| made.path.clone()).collect();
         let written = Written { dry_run: session.settings.dry_run, paths, ..Written::default() };

@@ -129,7 +129,9 @@ pub(super) fn open_generation(
     let place = Place::Ca(cluster.clone(), keyset, generation);
     let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
     let certificate = pki::parse_pem(bytes, "CERTIFICATE").map_err(|e| Failure::from(e).at(&place.to_string()))?;
-    match secrets::open(repository, actor, &sealed)?.into_iter().next().map(SealedKey::into_body) {
+    let missing = || Failure::refused(format!("there is no secret {sealed}"));
+    let entry = secrets::entry_of_file(&repository.verified, &sealed).ok_or_else(missing)?;
+    match secrets::open_entry(repository, actor, entry)?.into_iter().next().map(SealedKey::into_body) {
         Some(KeyBody::Pkcs8(der)) => Ok(Authority { certificate, key: PrivateKey::from_pkcs8(&der)? }),
         _ => Err(Failure::refused(format!("{sealed} holds no private key"))),
     }

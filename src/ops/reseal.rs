@@ -16,7 +16,7 @@ use crate::model::{ClusterName, Code, Digest, PersonName, Place, Remedy};
 use crate::pki;
 use crate::seal::{Header, SealedKey};
 use crate::trust::Verified;
-use crate::trust::current::{Vouch, Vouched};
+use crate::trust::current::Vouch;
 use crate::trust::owed::due_recipients;
 use crate::trust::record::{Issued, Recipient, Sealed};
 
@@ -57,6 +57,7 @@ pub fn reseal(
     clusters: &[ClusterName],
     named: bool,
 ) -> Result<ResealReport, Failure> {
+    check_choice(&repository.verified, clusters)?;
     let mut owed = owed(&repository.verified, clusters);
     let mut leaves = leaves(&repository.verified, clusters);
     let mut report = ResealReport::default();
@@ -104,7 +105,13 @@ pub fn reseal(
         1 => format!("Seal {} again", owed[0].place()),
         count => format!("Seal {count} files again"),
     };
-    report.written = plan.carry_out(session, repository, &mut actor, &title, "")?;
+    let torn = repository.verified.current.in_conflict().find_map(|place| place.cluster()).cloned();
+    let written = plan.carry_out(session, repository, &mut actor, &title, "");
+    // The files that were kept do not fit together: a bundle of one branch, and a certificate of the other.
+    report.written = written.map_err(|failure| match torn {
+        Some(cluster) if !failure.findings.is_empty() => failure.help(Remedy::Settle(cluster)),
+        _ => failure,
+    })?;
     Ok(report)
 }
 
@@ -116,9 +123,32 @@ fn owed(verified: &Verified, clusters: &[ClusterName]) -> Vec<Sealed> {
         .filter(|finding| finding.cluster.as_ref().is_some_and(|cluster| clusters.contains(cluster)))
         .filter_map(|finding| Place::parse(finding.path.as_deref()?).ok())
         .collect();
-    let mut owed: Vec<Sealed> = places.iter().filter_map(|place| entry_of_file(verified, place)).cloned().collect();
+    let mut owed: Vec<Sealed> =
+        places.iter().filter_map(|place| secrets::entry_of_file(verified, place)).cloned().collect();
     owed.sort_by_key(|entry| entry.place().to_string());
     owed
+}
+
+/// Refuses a conflict in which neither version can stay, and sealed files that lie in the tree as neither branch has them.
+fn check_choice(verified: &Verified, clusters: &[ClusterName]) -> Result<(), Failure> {
+    let settle = verified.findings.iter().find_map(|finding| match (&finding.fix, &finding.path) {
+        (Some(Remedy::Settle(cluster)), Some(path)) if clusters.contains(cluster) => Some((cluster, path)),
+        _ => None,
+    });
+    let of_sealed = verified.current.in_conflict().filter(|place| matches!(place, Place::Sealed(..)));
+    let mut lying = of_sealed.filter(|place| place.cluster().is_some_and(|cluster| clusters.contains(cluster)));
+    match (settle, lying.find(|place| secrets::entry_of_file(verified, place).is_none())) {
+        (Some((cluster, path)), _) => {
+            let what = format!("neither version of {path} can simply stay: the steps of a rotation made it");
+            Err(Failure::refused(what).help(Remedy::Settle(cluster.clone())))
+        }
+        (None, Some(place)) => {
+            let what =
+                format!("{place} was made on both branches, and lies here as neither has it: put one of the two there");
+            Err(Failure::refused(what).help(Remedy::Run(format!("git checkout HEAD^ -- {place}"))))
+        }
+        (None, None) => Ok(()),
+    }
 }
 
 /// Certificates in conflict: the entry that the file in the tree fits; none where no file lies there.
@@ -138,17 +168,6 @@ fn leaves(verified: &Verified, clusters: &[ClusterName]) -> BTreeMap<Place, Opti
         })
     };
     places.filter(wanted).map(|place| (place.clone(), of_file(&place))).collect()
-}
-
-fn entry_of_file<'a>(verified: &'a Verified, place: &Place) -> Option<&'a Sealed> {
-    if let Some(Vouched { vouch: Vouch::Sealed(entry), .. }) = verified.current.paths.get(place) {
-        return Some(entry);
-    }
-    let sha256 = Digest::of(verified.tree.bytes(&place.to_string())?);
-    verified.current.history.get(place)?.iter().rev().find_map(|vouched| match &vouched.vouch {
-        Vouch::Sealed(entry) if entry.sha256 == sha256 => Some(entry),
-        _ => None,
-    })
 }
 
 /// Keeps the files of clusters of which the actor is an issuer; returns the clusters of the others.
@@ -226,7 +245,7 @@ impl Job<'_> {
 type SealedFile = (usize, Result<(Sealed, Vec<u8>), Failure>);
 
 /// Opens one file after the other, as a card or an agent wants it, while every core seals what is open.
-fn seal_all(
+pub(super) fn seal_all(
     session: &mut Session,
     repository: &Repository,
     actor: &mut Actor,

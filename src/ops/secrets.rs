@@ -101,6 +101,21 @@ pub fn entry<'a>(repository: &'a Repository, place: &Place) -> Result<&'a Sealed
     }
 }
 
+/// The entry that the sealed file in the tree fits: the current one; where versions are in conflict, the one that lies there.
+pub fn entry_of_file<'a>(verified: &'a Verified, place: &Place) -> Option<&'a Sealed> {
+    if let Some(Vouched { vouch, .. }) = verified.current.paths.get(place) {
+        return match vouch {
+            Vouch::Sealed(entry) => Some(entry),
+            _ => None,
+        };
+    }
+    let sha256 = Digest::of(verified.tree.bytes(&place.to_string())?);
+    verified.current.last(&verified.log, place).into_iter().find_map(|vouched| match &vouched.vouch {
+        Vouch::Sealed(entry) if entry.sha256 == sha256 => Some(entry),
+        _ => None,
+    })
+}
+
 /// Opens a current sealed file: one private-key operation. Fails unless its header and keys are those of its
 /// record; then nothing of it is used.
 pub fn open(repository: &Repository, actor: &mut Actor, place: &Place) -> Result<Vec<SealedKey>, Failure> {

@@ -64,6 +64,8 @@ pub enum Gate {
     Void,
     /// Sealed files and certificates of which two records say different things, and neither saw the other.
     Conflicts,
+    /// Whatever two records say differently, steps of rotations too.
+    Unsettled,
     /// Anything: the command reports what it sees.
     Anything,
 }
@@ -303,6 +305,12 @@ fn admit(verified: &Verified, gate: &Gate) -> Result<(), Failure> {
             let is_file = matches!(place, Some(Place::Sealed(..) | Place::NodeCert(..) | Place::PersonCert(..)));
             finding.code == Code::ConflictingGenerations && is_file
         }
+        Gate::Unsettled => match finding.code {
+            Code::ConflictingGenerations => true,
+            // Of a keyset as a whole, and of no record.
+            Code::BadPhase => finding.path.is_none() && finding.cluster.is_some(),
+            _ => false,
+        },
         Gate::Valid | Gate::Anything => false,
     };
     let left: Vec<Finding> = errors.into_iter().filter(|finding| !passes(finding)).cloned().collect();

@@ -67,6 +67,21 @@ pub struct Current {
     pub links: Links,
 }
 
+impl Current {
+    /// The paths of which records that did not see one another say different things, and none has decided.
+    pub fn in_conflict(&self) -> impl Iterator<Item = &Place> {
+        self.history.keys().filter(|place| !self.paths.contains_key(place))
+    }
+
+    /// What is said last of a path: one thing, or several in a conflict.
+    pub fn last<'a>(&'a self, log: &Log, place: &Place) -> Vec<&'a Vouched> {
+        let said = self.history.get(place).map_or(&[][..], Vec::as_slice);
+        let indices: Vec<usize> = said.iter().map(|vouched| vouched.record).collect();
+        let latest = log.dag.latest(&indices);
+        said.iter().filter(|vouched| latest.contains(&vouched.record)).collect()
+    }
+}
+
 /// Leaf certificates and the CAs whose key signed them, by the hashes of their DER. That is a fact about these bytes
 /// for ever, so a tree that is verified again after a change need not look at it again.
 pub type Links = BTreeSet<(Digest, Digest)>;
@@ -132,10 +147,8 @@ fn history(log: &Log) -> BTreeMap<Place, Vec<Vouched>> {
 
 /// Of the records that speak of a path, the one that none of the others comes after.
 fn choose(log: &Log, current: &mut Current, findings: &mut Vec<Finding>) {
-    for (place, said) in &current.history {
-        let indices: Vec<usize> = said.iter().map(|vouched| vouched.record).collect();
-        let latest = log.dag.latest(&indices);
-        let mut last = said.iter().filter(|vouched| latest.contains(&vouched.record));
+    for place in current.history.keys() {
+        let mut last = current.last(log, place).into_iter();
         let Some(first) = last.next() else { continue };
         let other = last.find(|other| !agree(&other.vouch, &first.vouch) || used_twice(&other.vouch, &first.vouch));
         if let Some(other) = other {
@@ -146,7 +159,8 @@ fn choose(log: &Log, current: &mut Current, findings: &mut Vec<Finding>) {
             );
             let fix = match (place, place.cluster()) {
                 (Place::Config(cluster), _) => Remedy::ClusterApply(cluster.clone()),
-                (_, Some(cluster)) => Remedy::Choose(cluster.clone()),
+                (_, Some(cluster)) if is_choice(&first.vouch, &other.vouch) => Remedy::Choose(cluster.clone()),
+                (_, Some(cluster)) => Remedy::Settle(cluster.clone()),
                 (_, None) => Remedy::Verify,
             };
             findings.push(Finding::new(Code::ConflictingGenerations, why).at(place.to_string()).fix(fix));
@@ -158,6 +172,16 @@ fn choose(log: &Log, current: &mut Current, findings: &mut Vec<Finding>) {
 
 fn agree(a: &Vouch, b: &Vouch) -> bool {
     a.sha256() == b.sha256()
+}
+
+/// Whether either can stay as it is. Not where two keys were made for one generation, which has one for ever; nor where
+/// the certificates are of two generations, of which one issues.
+fn is_choice(a: &Vouch, b: &Vouch) -> bool {
+    match (a, b) {
+        (Vouch::Sealed(a), Vouch::Sealed(b)) => matches!(a.name, SealedName::Node(_)) || a.public == b.public,
+        (Vouch::Issued(a), Vouch::Issued(b)) => a.issuer == b.issuer,
+        _ => true,
+    }
 }
 
 fn used_twice(a: &Vouch, b: &Vouch) -> bool {
@@ -204,7 +228,10 @@ fn states(chain: &Chain, log: &Log, current: &mut Current, findings: &mut Vec<Fi
             None if issuing != 1 => Finding::new(Code::BadPhase, format!("{keyset} has {issuing} issuing generations")),
             None => continue,
         };
-        findings.push(finding.in_cluster(&cluster));
+        // Files can't be chosen before it is clear which generation issues them.
+        let of_cluster = |found: &&mut Finding| found.fix == Some(Remedy::Choose(cluster.clone()));
+        findings.iter_mut().filter(of_cluster).for_each(|found| found.fix = Some(Remedy::Settle(cluster.clone())));
+        findings.push(finding.in_cluster(&cluster).fix(Remedy::Settle(cluster)));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::trust::Verified;
 use crate::trust::current::{Vouch, Vouched};
 
 /// The profiles whose keys may stay on their node: a kubelet makes its own, and nothing else reads them.
-const KEPT_BY_NODES: [Profile; 2] = [Profile::KubeletClient, Profile::KubeletServing];
+pub(in crate::ops) const KEPT_BY_NODES: [Profile; 2] = [Profile::KubeletClient, Profile::KubeletServing];
 
 /// Which of a node's certificates are issued.
 pub struct Wanted<'a> {

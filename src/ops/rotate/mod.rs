@@ -7,6 +7,7 @@ mod emergency;
 mod listing;
 mod remove;
 mod script;
+mod settle;
 mod start;
 mod status;
 mod step;
@@ -16,6 +17,7 @@ pub use check::{Checked, Files, check};
 pub use emergency::Stage;
 pub use remove::{Removed, remove};
 pub use script::{Script, script};
+pub use settle::{Conflict, Settle, Settled, Target, check_settled, settle, stated};
 pub use start::{Start, Started, start};
 pub use status::{ClusterRotation, KeysetRotation, Rotations, status};
 pub use step::{Stepped, Verb, Wanted, step};
@@ -95,7 +97,7 @@ impl Position {
         let states = repository.verified.current.states.get(&(cluster.clone(), keyset)).unwrap_or(&none);
         let unclear = || {
             Failure::refused(format!("it is not clear which generation of {keyset} issues in cluster {cluster}"))
-                .help(Remedy::Verify)
+                .help(Remedy::Settle(cluster.clone()))
         };
         let [issuing] = phases::issuing(states)[..] else { return Err(unclear()) };
         let mut single = BTreeMap::new();

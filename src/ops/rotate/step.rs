@@ -460,7 +460,7 @@ fn hashes(repository: &Repository, one: &Move, state: State) -> Result<BTreeSet<
 }
 
 /// People of the latest epoch with a live certificate, replaced ones too, of one of these CAs.
-fn people_with(
+pub(super) fn people_with(
     repository: &Repository,
     cluster: &ClusterName,
     issuers: &BTreeSet<Digest>,
