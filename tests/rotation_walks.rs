@@ -240,10 +240,20 @@ impl Walk {
         let moves: BTreeMap<Keyset, Model> = about.iter().filter_map(after).collect();
         // These leave alone what stands elsewhere; the others refuse what was named.
         let misplaced = !named.is_empty() && moves.len() < about.len() && !matches!(verb, Verb::Start | Verb::Remove);
-        // The one step for which people's certificates matter.
-        let cuts_off = moves
-            .iter()
-            .any(|(keyset, to)| keyset.is_ca() && to.word() == "distrusted" && self.models[keyset].at == At::Promoted);
+        // Where nothing stands where the step begins, what has not come there yet is no success.
+        let waits: &[At] = match verb {
+            Verb::Promote => &[At::Staged],
+            Verb::Distrust => &[At::Staged, At::Trusted],
+            _ => &[],
+        };
+        let unreached = moves.is_empty() && about.iter().any(|keyset| waits.contains(&self.models[keyset].at));
+        let misplaced = misplaced || unreached;
+        // The steps that take trust away, for which people's certificates matter.
+        let cuts_off = moves.iter().any(|(keyset, to)| {
+            let from = self.models[keyset].at;
+            let takes = to.word() == "distrusted" && from == At::Promoted || verb == Verb::Undo && from != At::Promoted;
+            keyset.is_ca() && takes
+        });
         let head = self.ground.git("rev-parse HEAD");
         let done = self.runs("bob", &words);
         assert!(done || misplaced || cuts_off, "{words} is refused, though it begins at {:?}", self.models);
