@@ -281,6 +281,7 @@ fn a_workers_export_has_its_own_keys_alone() {
         run_kluis(&stock, &["--identity", &alice, "export", "kubeadm", "-c", "prod", "--node", "w-1", "--out", to]);
     assert!(said.ends(0).out.contains("opened: node.w-1"));
     let expected = [
+        ("SHA256SUMS", 0o600),
         ("kubelet.conf", 0o600),
         ("kubelet/kubelet.crt", 0o644),
         ("kubelet/kubelet.key", 0o600),
@@ -290,7 +291,7 @@ fn a_workers_export_has_its_own_keys_alone() {
     // Again, over what is there; then among other files, which are left alone.
     let again = ["--identity", &alice, "export", "kubeadm", "-c", "prod", "--all-nodes", "--out", to];
     run_kluis(&stock, &again).ends(2);
-    assert_eq!(listing(&out).len(), 4);
+    assert_eq!(listing(&out).len(), expected.len());
     fs::remove_dir_all(&out).unwrap();
     run_kluis(&stock, &again).ends(0);
     assert!(listing(&out).iter().all(|(path, _)| path.starts_with("w-1/")));
