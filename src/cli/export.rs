@@ -5,15 +5,16 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::report::Text;
 use super::{Answer, Global, Report};
 use crate::export::rbac::{RoleRef, Roles};
 use crate::export::{LAYOUTS, Layout};
 use crate::model::{Keyset, NodeName, Remedy, check_group, displayed};
-use crate::ops::export::kubeadm_config::{self, KubeadmConfig};
+use crate::ops::export::kubeadm_config;
 use crate::ops::export::rbac::{self, Rbac};
-use crate::ops::export::trust_bundle::{self, TrustBundle};
+use crate::ops::export::trust_bundle;
 use crate::ops::export::{Export, ExportReport, Subject};
 use crate::ops::{Failure, Gate, Session};
 
@@ -156,38 +157,12 @@ fn run_printed(args: &Args, global: &Global, session: &mut Session) -> Result<An
     let cluster = global.one_cluster(&repository)?;
     if is_config {
         let (node, with_ca_keys) = (args.node.as_ref(), args.with_ca_keys);
-        return Ok(Answer::fine(kubeadm_config::kubeadm_config(&repository, &cluster, node, with_ca_keys)?));
+        let config = kubeadm_config::kubeadm_config(&repository, &cluster, node, with_ca_keys)?;
+        return Ok(Answer::fine(Text { content: config.content.clone(), data: json!(config) }));
     }
     let keyset = args.keyset.unwrap_or(Keyset::Kubernetes);
-    Ok(Answer::fine(trust_bundle::trust_bundle(&repository, &cluster, keyset)?))
-}
-
-impl Report for KubeadmConfig {
-    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(self.content.as_bytes())
-    }
-
-    fn data(&self) -> Value {
-        serde_json::json!(self)
-    }
-
-    fn is_value(&self) -> bool {
-        true
-    }
-}
-
-impl Report for TrustBundle {
-    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(self.content.as_bytes())
-    }
-
-    fn data(&self) -> Value {
-        serde_json::json!(self)
-    }
-
-    fn is_value(&self) -> bool {
-        true
-    }
+    let bundle = trust_bundle::trust_bundle(&repository, &cluster, keyset)?;
+    Ok(Answer::fine(Text { content: bundle.content.clone(), data: json!(bundle) }))
 }
 
 impl Report for Rbac {
@@ -200,7 +175,7 @@ impl Report for Rbac {
     }
 
     fn data(&self) -> Value {
-        serde_json::json!(self)
+        json!(self)
     }
 
     fn is_raw(&self) -> bool {
@@ -235,7 +210,7 @@ impl Report for ExportReport {
     }
 
     fn data(&self) -> Value {
-        serde_json::json!(self)
+        json!(self)
     }
 }
 

@@ -34,6 +34,28 @@ pub trait Report {
     }
 }
 
+/// A text that goes on to another program as it is: a manifest, a script.
+pub struct Text {
+    /// The text.
+    pub content: String,
+    /// The command's own part of the JSON object, the text in it.
+    pub data: Value,
+}
+
+impl Report for Text {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.content.as_bytes())
+    }
+
+    fn data(&self) -> Value {
+        self.data.clone()
+    }
+
+    fn is_value(&self) -> bool {
+        true
+    }
+}
+
 /// A report with its exit code and findings.
 pub struct Answer {
     /// What the command has to say.

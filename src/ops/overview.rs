@@ -24,6 +24,7 @@ use super::pinning::pin_line;
 use super::rotate::{self, ClusterRotation, KeysetRotation};
 use super::session::{Gate, Repository, Session};
 use super::status::{self, Status};
+use super::trust::standing;
 use super::verify::Waiting;
 use crate::model::{ClusterName, Digest, Finding, Level, PersonName, Remedy, Time};
 use crate::repo::MANAGED;
@@ -170,18 +171,13 @@ fn baseline(verified: &Verified, since: Option<u32>) -> Result<Option<u32>, Fail
 /// The chain, the newest first.
 fn epochs(verified: &Verified) -> Vec<EpochLine> {
     let all = verified.chain.all();
-    let latest = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
     let line = |(index, this): (usize, &ChainedEpoch)| {
         let before = index.checked_sub(1).and_then(|before| all.get(before));
         let epoch = &this.epoch;
         EpochLine {
             number: epoch.number,
             sha256: this.sha256,
-            state: match epoch.number.cmp(&latest) {
-                std::cmp::Ordering::Less => "earlier",
-                std::cmp::Ordering::Equal => "latest",
-                std::cmp::Ordering::Greater => "draft",
-            },
+            state: standing(verified, epoch.number),
             created: epoch.created,
             expires: epoch.expires,
             reason: epoch.reason.clone(),

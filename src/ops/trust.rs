@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use compare::{Comparison, Fork, Relation, Side, with_checkout, with_line};
 pub use pin::{PinSet, Pinned, print, set_pin};
 pub use raise::{Raised, raise};
+pub(super) use view::standing;
 pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed, show};
 
 use super::draft::Draft;

@@ -2,8 +2,9 @@
 //! leaves one behind, and everybody who writes, kluis first, would be told for ever that git is at work.
 //!
 //! Whose a lock is can't be read from it. So a mark lies in the stage for as long as libgit2 may hold one: a lock that was
-//! made right after a mark, which is there though its process is dead, is that process's. Nobody else could have made it
-//! while it was there. Every other lock is a git program's, and is never touched.
+//! made right after a mark, which is there though its process is dead, is taken for that process's. Every other lock is a git
+//! program's, and is never touched. One mistake is left: a kill after the mark and before the lock, and a git program that
+//! takes the lock within `SOON` and still holds it when kluis comes again.
 
 use super::RepoError;
 use super::WorkTree;

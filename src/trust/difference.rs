@@ -108,14 +108,15 @@ impl Change {
             | Self::ClusterRevived { .. }
             | Self::Granted { .. }
             | Self::GenerationAdded { .. }
+            // What is owed there is owed no more, paid or not.
+            | Self::ClusterRetired { .. }
+            | Self::ClusterRemoved { .. }
             | Self::WaivedAdded { .. } => true,
             Self::Expires { .. }
             | Self::PersonRemoved { .. }
             | Self::KeyRemoved { .. }
             | Self::Refreshed { .. }
             | Self::ClusterAdded { .. }
-            | Self::ClusterRemoved { .. }
-            | Self::ClusterRetired { .. }
             | Self::Api { .. }
             | Self::Withdrawn { .. }
             | Self::GenerationRemoved { .. }

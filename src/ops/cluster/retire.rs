@@ -13,6 +13,7 @@ use super::super::session::{Gate, Repository, Session};
 use super::super::trust::{Drafted, carry_out, start};
 use crate::model::{ClusterName, Code, PersonName, Remedy, Time};
 use crate::trust::current::{Vouch, owner};
+use crate::trust::{self, Verified};
 
 /// What a cluster leaves behind: Kubernetes goes on believing in it for as long as anything of it runs.
 #[derive(Debug, Serialize)]
@@ -71,8 +72,14 @@ pub fn retire(
         }
         cluster.retired = !revive;
     }
-    let remains =
-        if revive { Vec::new() } else { clusters.iter().map(|name| left(&repository, name, session.now)).collect() };
+    let mut remains = Vec::new();
+    if !revive {
+        // Beside a draft nothing is judged: whoever drafts something small before would hide what is owed.
+        let verified = &repository.verified;
+        let judged = verified.chain.draft().map(|_| trust::without_draft(&verified.tree, &verified.chain, session.now));
+        let verified = judged.as_ref().unwrap_or(verified);
+        remains.extend(clusters.iter().map(|name| left(verified, name, session.now)));
+    }
     session.confirm(&question(&what, &remains))?;
     let drafted = carry_out(session, &mut repository, draft, (&what, false))?;
     Ok(Retired { revived: revive, remains, drafted })
@@ -97,8 +104,7 @@ fn question(what: &str, remains: &[Remains]) -> String {
     question + &what + "?"
 }
 
-fn left(repository: &Repository, name: &ClusterName, now: Time) -> Remains {
-    let verified = &repository.verified;
+fn left(verified: &Verified, name: &ClusterName, now: Time) -> Remains {
     let owed = |code: Code| {
         matches!(code, Code::ExposureOpen | Code::MissingRecipient | Code::ExtraRecipient | Code::ExcessCert)
     };

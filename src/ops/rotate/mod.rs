@@ -143,18 +143,12 @@ impl Position {
 
     /// The generation that is to issue next: the newest that is staged or trusted, where it is newer than the one that issues.
     pub fn next(&self) -> Option<Generation> {
-        let waits = self.with(State::Staged).chain(self.with(State::Trusted));
-        waits.max().filter(|next| *next > self.issuing)
+        next(self.issuing, &self.states)
     }
 
     /// What is over and not distrusted yet: what retires, and what was passed over, such as one for an emergency.
     pub fn former(&self) -> impl Iterator<Item = Generation> + '_ {
-        let over = self.states.iter().filter(|(generation, state)| match state {
-            State::Retiring => true,
-            State::Staged | State::Trusted => **generation < self.issuing,
-            State::Issuing | State::Distrusted => false,
-        });
-        over.map(|(generation, _)| *generation)
+        former(self.issuing, &self.states)
     }
 
     /// The generations in a state, by number.
@@ -176,15 +170,34 @@ impl Position {
         }
     }
 
-    /// The phase: what is farthest on the way decides, so that nothing that is half done is passed over.
+    /// The phase.
     pub fn phase(&self) -> Phase {
-        match self.next().and_then(|next| self.states.get(&next)) {
-            _ if self.former().next().is_some() => Phase::Promoted,
-            Some(State::Trusted) => Phase::Trusted,
-            Some(_) => Phase::Staged,
-            None if self.with(State::Distrusted).next().is_some() => Phase::Distrusted,
-            None => Phase::Steady,
-        }
+        phase(self.issuing, &self.states)
+    }
+}
+
+fn next(issuing: Generation, states: &BTreeMap<Generation, State>) -> Option<Generation> {
+    let waits = states.iter().filter(|(_, state)| matches!(state, State::Staged | State::Trusted));
+    waits.map(|(generation, _)| *generation).max().filter(|next| *next > issuing)
+}
+
+fn former(issuing: Generation, states: &BTreeMap<Generation, State>) -> impl Iterator<Item = Generation> + '_ {
+    let over = states.iter().filter(move |(generation, state)| match state {
+        State::Retiring => true,
+        State::Staged | State::Trusted => **generation < issuing,
+        State::Issuing | State::Distrusted => false,
+    });
+    over.map(|(generation, _)| *generation)
+}
+
+/// The phase of these states: what is farthest on the way decides, so that nothing that is half done is passed over.
+fn phase(issuing: Generation, states: &BTreeMap<Generation, State>) -> Phase {
+    match next(issuing, states).and_then(|next| states.get(&next)) {
+        _ if former(issuing, states).next().is_some() => Phase::Promoted,
+        Some(State::Trusted) => Phase::Trusted,
+        Some(_) => Phase::Staged,
+        None if states.values().any(|state| *state == State::Distrusted) => Phase::Distrusted,
+        None => Phase::Steady,
     }
 }
 

@@ -148,18 +148,23 @@ pub fn show(repository: &Repository, number: Option<u32>, from: Option<u32>) -> 
     Ok(Shown { repo: latest.epoch.repo, epoch: view(verified, this), from, changes, draft })
 }
 
+/// `earlier`, `latest` or `draft`.
+pub(in crate::ops) fn standing(verified: &Verified, number: u32) -> &'static str {
+    let latest = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
+    match number.cmp(&latest) {
+        std::cmp::Ordering::Less => "earlier",
+        std::cmp::Ordering::Equal => "latest",
+        std::cmp::Ordering::Greater => "draft",
+    }
+}
+
 fn view(verified: &Verified, this: &ChainedEpoch) -> EpochView {
     let epoch = &this.epoch;
-    let latest = verified.chain.latest().map_or(0, |latest| latest.epoch.number);
     let closes = epoch.closes.clone().unwrap_or_default();
     EpochView {
         number: epoch.number,
         sha256: this.sha256,
-        state: match epoch.number.cmp(&latest) {
-            std::cmp::Ordering::Less => "earlier",
-            std::cmp::Ordering::Equal => "latest",
-            std::cmp::Ordering::Greater => "draft",
-        },
+        state: standing(verified, epoch.number),
         previous: epoch.previous,
         created: epoch.created,
         expires: epoch.expires,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::super::super::session::Repository;
-use super::super::Phase;
+use super::super::{Phase, phase};
 use crate::model::{ClusterName, Digest, Generation, Keyset, PersonName, Place, SealedName, State, Time};
 use crate::trust::current::Vouch;
 use crate::trust::phases::{self, States, Steps};
@@ -150,21 +150,6 @@ fn sides(
 
 fn issuing(states: &Single) -> Option<Generation> {
     states.iter().find(|(_, state)| **state == State::Issuing).map(|(generation, _)| *generation)
-}
-
-/// The phase of these states, as `Position::phase` has it.
-fn phase(issues: Generation, states: &Single) -> Phase {
-    let waits = |state: State| matches!(state, State::Staged | State::Trusted);
-    let over = |generation: Generation, state: State| state == State::Retiring || waits(state) && generation < issues;
-    if states.iter().any(|(generation, state)| over(*generation, *state)) {
-        return Phase::Promoted;
-    }
-    match states.iter().rev().find(|(_, state)| waits(**state)) {
-        Some((_, State::Trusted)) => Phase::Trusted,
-        Some(_) => Phase::Staged,
-        None if states.values().any(|state| *state == State::Distrusted) => Phase::Distrusted,
-        None => Phase::Steady,
-    }
 }
 
 /// What the choices are made of.
