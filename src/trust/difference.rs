@@ -91,8 +91,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether trust is weaker afterwards: somebody can do more, something lasts longer, or fewer must agree
-    /// (FORMAT 4, "Widening").
+    /// Whether trust is weaker afterwards: somebody can do more, something lasts longer, fewer must agree
+    /// (FORMAT 4, "Widening"), or what is owed is owed no more.
     ///
     /// A second key or certificate for somebody who is there counts too: it is how a lone attacker would get a
     /// vote that looks like a colleague's (T10, T27). A new member with no part in anything does not.

@@ -19,6 +19,7 @@ pub fn findings(html: &mut Html, findings: &[Finding]) {
     });
 }
 
+/// One finding, or several that say the same: `group` has at least one.
 fn finding(html: &mut Html, group: &[&Finding]) {
     let first = group[0];
     let (class, word) = match first.level {

@@ -161,7 +161,7 @@ fn cluster(html: &mut Html, people: &[Column], rows: &Rows) {
     }
 }
 
-/// The nodes' bundles, grouped by who has to do with them and how, in the order of the first of each group.
+/// The nodes' bundles, grouped by who has to do with them and how, in the order of the first of each group; no group is empty.
 fn alike(secrets: &[Row]) -> Vec<Vec<&Row>> {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in secrets.iter().filter(|row| row.node) {
