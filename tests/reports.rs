@@ -90,6 +90,7 @@ fn is_reading(words: &str) -> bool {
         "rotate status",
         "rotate check",
         "exposure",
+        "lint",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -131,6 +132,8 @@ fn every_command_answers_as_it_did() {
     book.page("cert-issue-client", "alice", "cert issue client -c prod --lifetime 2h");
     book.page("cert-renew", "alice", "cert renew -c prod --within 400d --node w-1");
     book.page("cert-expiry", "bob", "cert expiry -c prod --within 400d");
+    book.page("lint", "bob", "lint -c prod");
+    book.page("lint-rule", "bob", "lint --list --rule CA014");
     let config = book.ground.dir.path().join("config");
     book.page("kubeconfig", "alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display()));
     book.page("audit", "bob", "audit");

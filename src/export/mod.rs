@@ -9,6 +9,7 @@ pub mod kubeadm;
 pub mod kubeconfig;
 mod material;
 pub mod merge;
+pub mod outline;
 pub mod pem;
 pub mod rbac;
 mod yaml;
