@@ -147,6 +147,9 @@ fn every_command_answers_as_it_did() {
     book.page("person-list", "bob", "person list");
     book.page("person-show", "bob", "person show bob");
     book.page("trust-show", "bob", "trust show");
+    let waive =
+        "trust waive exposure:carol -c prod --until 2027-05-01T00:00:00Z --reason decommissioned_in_May --dry-run";
+    book.page("trust-waive", "alice", waive);
     book.page("trust-set", "alice", "trust set threshold.trust 2");
     book.page("verify-draft", "bob", "verify");
     book.page("status-draft", "bob", "status");

@@ -237,6 +237,10 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Scene(|scene, hits| {
             for (index, file) in scene.files.iter().enumerate() {
                 file.unreadable.iter().for_each(|why| hits.file(index, hit(why.as_str())));
+                // That keys are not everybody's to read is as it should be.
+                if file.denied {
+                    hits.file(index, hit("it was not looked at: you may not read it").weighing(Level::Note));
+                }
             }
         }),
     },

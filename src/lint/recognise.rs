@@ -44,7 +44,7 @@ impl Layout {
 }
 
 /// What a file is in its layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     /// CA certificates that are trusted.
     Bundle(Keyset),

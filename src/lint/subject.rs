@@ -10,7 +10,7 @@ use crate::model::{ClusterName, Host, KeyUse, Keyset, Profile, Remedy, Span, Sta
 use crate::pki::{Material, Seen, SeenKey, SeenName};
 
 /// What a certificate is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A CA certificate, of a keyset if that is known.
     Authority(Option<Keyset>),
@@ -150,6 +150,8 @@ pub struct File {
     pub public_keys: Vec<Vec<u8>>,
     /// What of it can't be read.
     pub unreadable: Vec<String>,
+    /// Whether the system refused to open it.
+    pub denied: bool,
     /// Whether a block has header lines.
     pub has_headers: bool,
     /// The node that it belongs to, if that is known.
@@ -171,6 +173,7 @@ impl File {
             keys: Vec::new(),
             public_keys: Vec::new(),
             unreadable: Vec::new(),
+            denied: false,
             has_headers: false,
             node: None,
             fix: None,
@@ -261,6 +264,8 @@ pub struct Scene {
     pub certificates: Vec<Certificate>,
     /// The numbers of the CA certificates of each keyset, each once.
     authorities: HashMap<Keyset, Vec<usize>>,
+    /// The number of the first file that is this in its layout.
+    places: HashMap<What, usize>,
 }
 
 impl Scene {
@@ -277,6 +282,7 @@ impl Scene {
             files: Vec::new(),
             certificates: Vec::new(),
             authorities: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -332,6 +338,9 @@ impl Scene {
         for ((certificate, issuer), repeated) in self.certificates.iter_mut().zip(issuers).zip(repeated) {
             (certificate.issuer, certificate.repeated) = (issuer, repeated);
         }
+        for (index, file) in self.files.iter().enumerate() {
+            self.places.entry(file.what).or_insert(index);
+        }
         for index in 0..self.certificates.len() {
             let one = &self.certificates[index];
             let life = one.life();
@@ -368,7 +377,7 @@ impl Scene {
 
     /// The file that is this in its layout.
     pub fn find(&self, what: What) -> Option<&File> {
-        self.files.iter().find(|file| file.what == what)
+        self.places.get(&what).map(|index| &self.files[*index])
     }
 
     /// The certificates of a file.

@@ -70,7 +70,7 @@ fn forced(pki: &Pki, public: &str) {
 pub fn multiple_plus_one(primes: &[u32], bits: usize) -> String {
     // Little-endian octets of a number that is multiplied by each prime, and then by 257 until it is long enough.
     let mut number = vec![1u8];
-    let mut times = |number: &mut Vec<u8>, factor: u32| {
+    let times = |number: &mut Vec<u8>, factor: u32| {
         let mut carry = 0u32;
         for octet in number.iter_mut() {
             carry += u32::from(*octet) * factor;

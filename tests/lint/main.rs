@@ -8,6 +8,7 @@ mod files;
 mod keys;
 mod leaves;
 mod pki;
+mod pkilint;
 mod repository;
 
 use std::collections::BTreeSet;

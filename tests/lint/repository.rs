@@ -92,3 +92,26 @@ fn a_leaf_of_a_distrusted_generation_is_found() {
     assert!(found.contains(wanted), "{found:?}");
     assert_eq!(found.iter().filter(|one| one.starts_with("CA024 error")).count(), 1, "{found:?}");
 }
+
+#[test]
+fn a_waiver_is_drafted_signed_by_the_quorum_and_then_counts() {
+    let mut ground = Ground::new(&["alice", "bob"], 2, 1);
+    ground.run("alice", NEW).ends(0);
+    ground.sign_draft("bob");
+    ground.now = ground.now.plus(Span::days(300));
+    let path = "clusters/prod/certs/node/w-1/kubelet-client.crt";
+    let waive =
+        format!("trust waive lint:LF012:{path} -c prod --until 2027-10-10T00:00:00Z --reason replaced_next_week");
+    ground.run("alice", &waive).ends(0).says("lives with lint:LF012");
+    ground.run("bob", "trust sign --yes").ends(0);
+    assert!(found(&ground, "").contains(&format!("LF012 note {path}")));
+    for bad in [
+        format!("trust waive lint:XX001:{path} -c prod --until 2027-10-10T00:00:00Z --reason x"),
+        "trust waive lint:LF012 -c prod --until 2027-10-10T00:00:00Z --reason x".to_owned(),
+        format!("trust waive lint:LF012:{path} -c prod --until 2026-10-10T00:00:00Z --reason x"),
+        format!("trust waive lint:LF012:{path} -c prod --until 2027-10-10T00:00:00Z --reason _"),
+        format!("trust waive lint:LF012:{path} -c nowhere --until 2027-10-10T00:00:00Z --reason x"),
+    ] {
+        ground.run("alice", &bad).ends(2);
+    }
+}

@@ -1,10 +1,11 @@
 //! Finding files: those that are named, standard input, and folders, in which known layouts become places of their own.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::super::failure::Failure;
-use super::reading;
+use super::reading::Parsed;
 use crate::disk::{Folder, Kind, Reading};
 use crate::lint::{File, Layout, Scene, What};
 use crate::model::{Cidr, Host, KubernetesVersion, Time, displayed};
@@ -12,6 +13,9 @@ use crate::secret::Secret;
 
 /// The largest file that is read: 10,000 certificates are a quarter of it.
 const LARGEST: u64 = 64 << 20;
+
+/// The largest sum of files in one folder that is named.
+const LARGEST_SUM: u64 = 512 << 20;
 
 /// How many folders below the one that was named are looked into.
 const DEEPEST: usize = 16;
@@ -33,7 +37,7 @@ pub(super) fn scenes(paths: &[PathBuf], now: Time) -> Result<Vec<Scene>, Failure
             take_named(&mut single, "stdin", None, &bytes);
         } else if path.is_dir() {
             let mut walk = Walk::default();
-            walk.enter(&Folder::open(path)?, "", 0)?;
+            walk.enter(&Folder::open(path)?, "", 0).map_err(|failure| failure.at(&shown(path)))?;
             scenes.extend(walk.scenes(&shown(path), now));
         } else {
             let name = shown(path);
@@ -83,19 +87,24 @@ fn read_all(input: &mut dyn std::io::Read, name: &str) -> Result<Secret, Failure
 
 /// A file that a person named has to have something in it.
 fn take_named(scene: &mut Scene, name: &str, mode: Option<u32>, bytes: &Secret) {
-    if !reading::read(scene, reading::loose(name, mode), bytes) {
-        let mut file = reading::loose(name, mode);
-        file.unreadable.push("it has no certificate, key, kubeconfig or EncryptionConfiguration".to_owned());
-        scene.files.push(file);
+    let mut file = File { mode, ..File::new(name, name, What::Other) };
+    match Parsed::of(bytes) {
+        Parsed::Nothing | Parsed::Manifest(_) => {
+            file.unreadable.push("it has no certificate, key, kubeconfig or EncryptionConfiguration".to_owned());
+            scene.files.push(file);
+        }
+        parsed => parsed.place(scene, file),
     }
 }
 
 /// A walk through a folder.
 #[derive(Default)]
 struct Walk {
-    files: Vec<(String, Option<u32>, Secret)>,
-    unreadable: Vec<(String, String)>,
+    files: Vec<(String, Option<u32>, Parsed)>,
     layouts: Vec<(String, Layout)>,
+    /// Files and folders that were not read: those too large, and those that the system refuses to open (`None`).
+    unread: Vec<(String, Option<String>)>,
+    sum: u64,
 }
 
 impl Walk {
@@ -107,23 +116,41 @@ impl Walk {
         for (name, kind) in &entries {
             let path = joined(below, &displayed(&name.to_string_lossy()));
             match kind {
-                Kind::Folder if depth < DEEPEST && name != ".git" => {
-                    self.enter(&folder.sub(name)?, &path, depth + 1)?;
-                }
-                Kind::File if has_ending(&path, ENDINGS) => match folder.read(name, LARGEST)? {
-                    Reading::File { bytes, .. } => {
-                        let mode = folder.facts(name)?.map(|facts| facts.mode);
-                        self.files.push((path, mode, Secret::new(bytes)));
-                    }
-                    Reading::TooLarge(_) => {
-                        self.unreadable.push((path, format!("it is larger than {} MiB", LARGEST >> 20)));
-                    }
-                    Reading::NotRegular(_) => {}
+                Kind::Folder if depth < DEEPEST && name != ".git" => match folder.sub(name) {
+                    Ok(folder) => self.enter(&folder, &path, depth + 1)?,
+                    Err(error) if error.is_denied() => self.unread.push((path, None)),
+                    Err(error) => return Err(error.into()),
                 },
+                Kind::File if has_ending(&path, ENDINGS) => self.read(folder, name, path)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn read(&mut self, folder: &Folder, name: &OsStr, path: String) -> Result<(), Failure> {
+        match folder.read(name, LARGEST) {
+            Ok(Reading::File { bytes, .. }) => {
+                self.sum += bytes.len() as u64;
+                if self.sum > LARGEST_SUM {
+                    return Err(Failure::usage(format!("its files are more than {} MiB", LARGEST_SUM >> 20)));
+                }
+                let parsed = Parsed::of(&Secret::new(bytes));
+                let facts = if parsed.has_key() { folder.facts(name)? } else { None };
+                self.files.push((path, facts.map(|facts| facts.mode), parsed));
+                Ok(())
+            }
+            Ok(Reading::TooLarge(_)) => {
+                self.unread.push((path, Some(format!("it is larger than {} MiB", LARGEST >> 20))));
+                Ok(())
+            }
+            Ok(Reading::NotRegular(_)) => Ok(()),
+            Err(error) if error.is_denied() => {
+                self.unread.push((path, None));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn scenes(self, root: &str, now: Time) -> Vec<Scene> {
@@ -142,39 +169,38 @@ impl Walk {
         // Kubeconfigs last: the CA certificates in them are said of the files that have them first.
         let mut files = self.files;
         files.sort_by_key(|(path, ..)| has_ending(path, &["conf", "kubeconfig", "yaml", "yml", "json"]));
-        for (path, mode, bytes) in &files {
-            let longest = |(_, base, _): &&mut (String, String, Scene)| base.len() + 1;
-            let owner =
-                scenes.iter_mut().filter(|(_, base, scene)| scene.layout.is_some() && below(path, base).is_some());
-            let (pki, base, scene) = match owner.max_by_key(longest) {
-                Some(owner) => owner,
-                None => scenes.last_mut().expect("the place of all other files"),
-            };
-            let place = below(path, pki).or_else(|| below(path, base)).unwrap_or(path);
+        for (path, mode, parsed) in files {
+            let (scene, place) = owner(&mut scenes, &path);
             let what = scene.layout.map_or(What::Other, |layout| What::at(layout, place));
-            let file = File { mode: *mode, ..File::new(joined_root(root, path), place, what) };
-            take_found(scene, file, bytes);
+            take_found(scene, File { mode, ..File::new(joined_root(root, &path), place, what) }, parsed);
         }
-        if let Some((_, _, scene)) = scenes.last_mut() {
-            for (path, why) in self.unreadable {
-                let mut file = reading::loose(&joined_root(root, &path), None);
-                file.unreadable.push(why);
-                scene.files.push(file);
-            }
+        for (path, why) in self.unread {
+            let (scene, place) = owner(&mut scenes, &path);
+            let file = File::new(joined_root(root, &path), place, What::Other);
+            scene.files.push(File { denied: why.is_none(), unreadable: why.into_iter().collect(), ..file });
         }
         scenes.into_iter().map(|(.., scene)| scene).filter(|scene| !scene.files.is_empty()).collect()
     }
 }
 
-fn take_found(scene: &mut Scene, file: File, bytes: &Secret) {
-    if file.place == "manifests/kube-apiserver.yaml" {
-        learn(scene, &String::from_utf8_lossy(bytes.expose()));
-        return;
-    }
-    let mut empty = file.clone();
-    if !reading::read(scene, file, bytes) && has_ending(&empty.path, MUST_HOLD) {
-        empty.unreadable.push("it has no certificate and no key".to_owned());
-        scene.files.push(empty);
+/// The place that the file at `path` belongs to, and its path in there: the nearest layout above it, else the last place.
+fn owner<'a, 'b>(scenes: &'a mut [(String, String, Scene)], path: &'b str) -> (&'a mut Scene, &'b str) {
+    let above =
+        scenes.iter().enumerate().filter(|(_, (_, base, scene))| scene.layout.is_some() && below(path, base).is_some());
+    let nearest = above.max_by_key(|(_, (_, base, _))| base.len()).map(|(index, _)| index);
+    let index = nearest.unwrap_or(scenes.len() - 1);
+    let (pki, base, scene) = &mut scenes[index];
+    (scene, below(path, pki).or_else(|| below(path, base)).unwrap_or(path))
+}
+
+fn take_found(scene: &mut Scene, mut file: File, parsed: Parsed) {
+    match parsed {
+        Parsed::Manifest(text) if file.place == "manifests/kube-apiserver.yaml" => learn(scene, &text),
+        Parsed::Nothing if has_ending(&file.path, MUST_HOLD) => {
+            file.unreadable.push("it has no certificate and no key".to_owned());
+            scene.files.push(file);
+        }
+        parsed => parsed.place(scene, file),
     }
 }
 
