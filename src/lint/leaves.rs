@@ -3,7 +3,7 @@
 use super::subject::{Certificate, Role, Scene};
 use super::{Check, Hit, Rule, hit, when};
 use crate::model::{Level, Profile, Span};
-use crate::pki::{SeenKeyUsage, SeenUsages};
+use crate::pki::{Seen, SeenKeyUsage, SeenUsages};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -283,7 +283,7 @@ fn ends(one: &Certificate, scene: &Scene) -> Option<Hit> {
     }
     let soon = left < Span::days(30).seconds() && one.life() >= Span::days(60).seconds();
     // The last quarter: by then whoever renews by a timer has missed it.
-    let late = left < one.life() / 4;
+    let late = left < one.life() / 4 && !scene.copies_beginning(one);
     when(soon || late, format!("it ends on {}", one.seen.not_after)).map(|hit| hit.weighing(Level::Attention))
 }
 
@@ -311,14 +311,13 @@ fn wrong_authority(one: &Certificate, scene: &Scene) -> Option<Hit> {
     trusted.peek()?;
     // A kubelet signs its own serving certificate where nobody else does.
     let own = one.issuer.is_none() && profile == Profile::KubeletServing;
+    // The same CA may be here twice, under two roles; of the two certificates one is the issuer.
+    let issuer = scene.issuer(one);
+    let above = issuer.and_then(|issuer| scene.issuer(issuer));
+    let chain: Vec<&Seen> = issuer.into_iter().chain(above).map(|ca| &ca.seen).collect();
     // Another key of that very name is LF013's.
-    let fits = |ca: &Certificate| {
-        ca.seen.subject_dn == one.seen.issuer_dn && (one.issuer.is_none() || one.seen.is_issued_by(&ca.seen))
-    };
-    // A CA below a trusted one will do.
-    let below =
-        scene.issuer(one).is_some_and(|issuer| scene.authorities(keyset).any(|ca| issuer.seen.is_issued_by(&ca.seen)));
-    if own || below || trusted.any(fits) {
+    let is_namesake = |ca: &Seen| chain.is_empty() && ca.subject_dn == one.seen.issuer_dn;
+    if own || trusted.any(|ca| is_namesake(&ca.seen) || chain.iter().any(|link| link.spki == ca.seen.spki)) {
         return None;
     }
     Some(match scene.issuer(one).map(|issuer| issuer.role) {
@@ -334,8 +333,6 @@ fn long_life(one: &Certificate, scene: &Scene) -> Option<Hit> {
         Role::SuperAdmin | Role::Leaf(Profile::BreakGlass | Profile::Client) | Role::Authority(_) => return None,
         _ => scene.policy.component,
     };
-    // kubeadm up to 1.30 let leaves begin with their CA: how long they live can't be told then.
-    let copied = scene.issuer(one).is_some_and(|issuer| issuer.seen.not_before == one.seen.not_before);
-    let long = one.life() > longest.seconds() && (!copied || longest == scene.policy.admin);
-    when(long, format!("it lives for {}", days(one.life())))
+    let life = scene.lifetime(one);
+    when(life > longest.seconds(), format!("it lives for {}", days(life)))
 }

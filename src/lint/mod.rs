@@ -155,8 +155,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("EN005", "what is encrypted with an old key is known to etcd and to its snapshots"),
     ("ST001", "`kluis verify` judges recipients, `kluis doctor --confirm` opens what is sealed"),
     ("ST002", "`kluis verify`: key-expiring, bad-key, single-key"),
-    ("ST003", "`kluis audit --k8s-audit`: unknown-credential"),
-    ("ST004", "`kluis exposure`: exposure-open"),
+    ("ST003", "`kluis audit --k8s-audit FILE`: unknown-credential"),
+    ("ST004", "`kluis exposure PERSON`: exposure-open"),
 ];
 
 /// Judges places by the rules that are wanted. `nodes` says that they are nodes of one cluster.

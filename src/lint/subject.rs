@@ -241,6 +241,10 @@ impl Default for Policy {
     }
 }
 
+/// How many signatures are checked at most to tell CAs of one name apart. Attack: thousands of CAs of one name and leaves
+/// of it, all without identifiers, are a check for every pair.
+const MOST_SIGNATURES: usize = 4096;
+
 /// The files of one place: a node's folder, a cluster of the repository, or what was named one by one.
 #[derive(Debug)]
 pub struct Scene {
@@ -330,9 +334,16 @@ impl Scene {
                 authorities.entry(&certificate.seen.subject_dn).or_default().push(index);
             }
         }
+        let mut signatures = MOST_SIGNATURES;
         let issuer = |certificate: &Certificate| {
             let candidates = authorities.get(certificate.seen.issuer_dn.as_slice())?;
-            candidates.iter().copied().find(|ca| certificate.seen.is_issued_by(&self.certificates[*ca].seen))
+            candidates.iter().copied().find(|ca| {
+                let ca = &self.certificates[*ca].seen;
+                certificate.seen.names_issuer(ca).unwrap_or_else(|| {
+                    signatures = signatures.saturating_sub(1);
+                    signatures > 0 && certificate.seen.is_signed_by(ca)
+                })
+            })
         };
         let issuers: Vec<Option<usize>> = self.certificates.iter().map(issuer).collect();
         for ((certificate, issuer), repeated) in self.certificates.iter_mut().zip(issuers).zip(repeated) {
@@ -343,7 +354,7 @@ impl Scene {
         }
         for index in 0..self.certificates.len() {
             let one = &self.certificates[index];
-            let life = one.life();
+            let life = self.lifetime(one);
             match (one.role, one.issuer) {
                 (Role::Authority(Some(keyset)), _) if !one.repeated => {
                     self.authorities.entry(keyset).or_default().push(index);
@@ -360,6 +371,18 @@ impl Scene {
     /// The certificate that issued this one, if it is here.
     pub fn issuer(&self, certificate: &Certificate) -> Option<&Certificate> {
         certificate.issuer.map(|index| &self.certificates[index])
+    }
+
+    /// Whether its beginning was copied from its CA, as kubeadm up to 1.30 did, and later in kubeconfigs. A leaf that was
+    /// issued along with its CA begins with it too, and lives no longer than policy allows.
+    pub fn copies_beginning(&self, one: &Certificate) -> bool {
+        let begins_with = |issuer: &Certificate| issuer.seen.not_before == one.seen.not_before;
+        self.issuer(one).is_some_and(begins_with) && one.life() > self.policy.component.seconds()
+    }
+
+    /// How long a leaf lives, in seconds; where its beginning was copied, how long it still does.
+    pub fn lifetime(&self, one: &Certificate) -> i64 {
+        if self.copies_beginning(one) { one.seen.not_after.since(self.now) } else { one.life() }
     }
 
     /// The CA certificates of a keyset, each once.

@@ -265,17 +265,23 @@ impl Seen {
         self.subject_dn == self.issuer_dn
     }
 
-    /// Whether `ca` issued it: the names agree, and the key identifiers. The signature is looked at only where there are
-    /// no identifiers to tell two authorities of one name apart, since it costs fifty times the rest.
-    pub fn is_issued_by(&self, ca: &Self) -> bool {
-        self.issuer_dn == ca.subject_dn
-            && match (&self.aki, &ca.ski) {
-                (Some(named), Some(own)) => named == own,
-                _ => self.is_signed_by(ca),
-            }
+    /// Whether `ca` issued it, by the names and key identifiers alone; `None` where they fit and there are no identifiers
+    /// to tell two authorities of one name apart, so that the signature has to decide.
+    pub fn names_issuer(&self, ca: &Self) -> Option<bool> {
+        match (&self.aki, &ca.ski) {
+            _ if self.issuer_dn != ca.subject_dn => Some(false),
+            (Some(named), Some(own)) => Some(named == own),
+            _ => None,
+        }
     }
 
-    fn is_signed_by(&self, ca: &Self) -> bool {
+    /// Whether `ca` issued it. The signature is looked at only where nothing else decides: it costs fifty times the rest.
+    pub fn is_issued_by(&self, ca: &Self) -> bool {
+        self.names_issuer(ca).unwrap_or_else(|| self.is_signed_by(ca))
+    }
+
+    /// Whether its signature is of the key of `ca`.
+    pub fn is_signed_by(&self, ca: &Self) -> bool {
         let Ok(key) = PublicKey::read(&ca.spki) else { return false };
         let parts = || {
             let mut rest = AnyRef::from_der(&self.der).ok()?.value();

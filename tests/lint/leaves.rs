@@ -55,6 +55,18 @@ fn lf009_to_lf012_lives() {
     breaks(&["LF012 attention", "LF010 attention"], lives(-24 * 300, 24 * 20));
     breaks(&["LF012 attention", "LF010 attention"], lives(-20, 1));
     breaks(&[], lives(-1, 24 * 20));
+    // As kubeadm up to 1.30: a leaf that begins with its CA, years ago, and was issued yesterday for a year.
+    breaks(&[], |pki| {
+        pki.make("pki/etcd/ca", &Make { subject: "/CN=etcd-ca-g1", life: (-24 * 2000, 24 * 1600), ..AUTHORITY });
+        for (place, subject) in [("pki/etcd/server", "/CN=cp-1"), ("pki/etcd/peer", "/CN=cp-1")] {
+            let life = (-24 * 2000, 24 * 360);
+            pki.make(place, &Make { subject, extensions: &member(), issuer: Some("pki/etcd/ca"), life, ..LEAF });
+        }
+        for place in ["pki/etcd/healthcheck-client", "pki/apiserver-etcd-client"] {
+            let subject = format!("/CN=kube-{}", place.rsplit_once("pki/").unwrap().1.replace('/', "-"));
+            pki.make(place, &Make { subject: &subject, issuer: Some("pki/etcd/ca"), life: (0, 24 * 360), ..LEAF });
+        }
+    });
 }
 
 #[test]
