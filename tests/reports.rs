@@ -91,6 +91,7 @@ fn is_reading(words: &str) -> bool {
         "rotate check",
         "exposure",
         "report",
+        "lint",
     ];
     reading.iter().chain(&more).any(|command| words.starts_with(command)) || words == "trust pin"
 }
@@ -134,6 +135,8 @@ fn every_command_answers_as_it_did() {
     book.page("cert-issue-client", "alice", "cert issue client -c prod --lifetime 2h");
     book.page("cert-renew", "alice", "cert renew -c prod --within 400d --node w-1");
     book.page("cert-expiry", "bob", "cert expiry -c prod --within 400d");
+    book.page("lint", "bob", "lint -c prod");
+    book.page("lint-rule", "bob", "lint --list --rule CA014");
     let config = book.ground.dir.path().join("config");
     book.page("kubeconfig", "alice", &format!("kubeconfig -c prod --break-glass --out {}", config.display()));
     book.page("audit", "bob", "audit");
@@ -147,6 +150,9 @@ fn every_command_answers_as_it_did() {
     book.page("person-list", "bob", "person list");
     book.page("person-show", "bob", "person show bob");
     book.page("trust-show", "bob", "trust show");
+    let waive =
+        "trust waive exposure:carol -c prod --until 2027-05-01T00:00:00Z --reason decommissioned_in_May --dry-run";
+    book.page("trust-waive", "alice", waive);
     book.page("trust-set", "alice", "trust set threshold.trust 2");
     book.page("verify-draft", "bob", "verify");
     book.page("status-draft", "bob", "status");

@@ -101,7 +101,7 @@ pub fn sarif(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
     let mut codes: Vec<Code> = findings.iter().map(|finding| finding.code).collect();
     codes.sort();
     codes.dedup();
-    let rules: Vec<Value> = codes.iter().map(|code| json!({ "id": code, "name": code })).collect();
+    let rules: Vec<Value> = codes.iter().map(|code| rule(*code)).collect();
     let results: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -124,6 +124,20 @@ pub fn sarif(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {
     });
     serde_json::to_writer_pretty(&mut *out, &log)?;
     writeln!(out)
+}
+
+/// What SARIF says of a code; of a rule of lint, with its text.
+fn rule(code: Code) -> Value {
+    match crate::lint::rule(code.as_str()) {
+        None => json!({ "id": code, "name": code }),
+        Some(rule) => json!({
+            "id": code,
+            "name": code,
+            "shortDescription": { "text": rule.title },
+            "fullDescription": { "text": format!("{}: {}", rule.title, rule.why) },
+            "help": { "text": format!("{}\nSource: {}", rule.remedy, rule.source) },
+        }),
+    }
 }
 
 /// A path as a relative URI reference (RFC 3986).

@@ -71,6 +71,7 @@ commands! {
     Adopt adopt,
     Audit audit,
     Exposure exposure,
+    Lint lint,
     Cluster cluster,
     Cert cert,
     Request request,
@@ -91,6 +92,7 @@ impl Command {
     fn takes_clusters(&self) -> bool {
         match self {
             Self::Trust(args) => trust::takes_clusters(args),
+            Self::Lint(args) => lint::takes_clusters(args),
             other => matches!(
                 other,
                 Self::Status(_)
@@ -120,6 +122,7 @@ impl Command {
                 | Self::Review(_)
                 | Self::Audit(_)
                 | Self::Exposure(_)
+                | Self::Lint(_)
                 | Self::Textconv(_)
                 | Self::Completions(_)
                 | Self::Man(_)

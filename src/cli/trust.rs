@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::change;
 use super::{Answer, Global, Report};
-use crate::model::{Finding, Level, PersonName, Remedy, displayed};
+use crate::model::{Finding, Level, PersonName, Remedy, Time, displayed};
 use crate::ops::trust::{
     self, Comparison, Drafted, EpochView, PinSet, Pinned, Proposal, Raised, Relation, Setting, Shown, Signed,
 };
@@ -69,6 +69,24 @@ whoever has a CA key: that takes new CAs.")]
         #[arg(value_name = "GROUP")]
         group: String,
     },
+    /// Draft that an exposure or a finding of lint is lived with until a time
+    #[command(after_help = "EXAMPLES
+  kluis trust waive exposure:carol -c prod --until 2027-05-01T00:00:00Z --reason \"decommissioned in May\"
+  kluis trust waive lint:LF012:clusters/prod/certs/node/w-1/kubelet-client.crt -c prod --until 2027-05-01T00:00:00Z \\
+    --reason \"replaced next week\"
+
+Until then it is a note that says so, and afterwards what it was. Naming it again replaces its end and reason.")]
+    Waive {
+        /// exposure:PERSON, or lint:RULE:PATH as `kluis lint` names them
+        #[arg(value_name = "WHAT")]
+        what: String,
+        /// When it ends
+        #[arg(long, value_name = "TIME")]
+        until: Time,
+        /// Why; goes into the epoch
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Sign the draft of the next epoch, after showing what it changes
     #[command(after_help = "EXAMPLES\n  kluis trust sign\n  kluis trust sign --yes")]
     Sign,
@@ -101,6 +119,7 @@ pub fn name(args: &Args) -> String {
         Action::Show { .. } => "show",
         Action::Set { .. } => "set",
         Action::Raise { .. } => "raise",
+        Action::Waive { .. } => "waive",
         Action::Sign => "sign",
         Action::Pin { .. } => "pin",
         Action::Compare { .. } => "compare",
@@ -108,9 +127,9 @@ pub fn name(args: &Args) -> String {
     format!("trust {action}")
 }
 
-/// Whether it works on the clusters of -c: epochs are about the whole repository, but for the groups of a cluster.
+/// Whether it works on the clusters of -c: epochs are about the whole repository, but for the groups and waivers of a cluster.
 pub fn takes_clusters(args: &Args) -> bool {
-    matches!(args.action, Action::Raise { .. })
+    matches!(args.action, Action::Raise { .. } | Action::Waive { .. })
 }
 
 /// Runs the command.
@@ -137,6 +156,12 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let raised = trust::raise(session, |repository| global.clusters(repository), group)?;
             let owed = raised.drafted.written.findings.clone();
             Ok(Answer::written(raised, &owed))
+        }
+        Action::Waive { what, until, reason } => {
+            global.refuse_at()?;
+            let drafted = trust::waive(session, |epoch| global.one_cluster_of(epoch), what, *until, reason)?;
+            let owed = drafted.written.findings.clone();
+            Ok(Answer::written(drafted, &owed))
         }
         Action::Sign => {
             global.refuse_at()?;

@@ -142,6 +142,12 @@ impl DiskError {
         self.errno() == Some(rustix::io::Errno::NOENT)
     }
 
+    /// Whether the system refuses to open it to this user.
+    pub fn is_denied(&self) -> bool {
+        use rustix::io::Errno;
+        matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
+    }
+
     /// Whether the disk, a quota or a limit on file sizes was full.
     pub fn is_full(&self) -> bool {
         use rustix::io::Errno;

@@ -12,6 +12,7 @@ pub struct Stream {
     fd: rustix::fd::OwnedFd,
     path: PathBuf,
     size: Option<u64>,
+    mode: u32,
 }
 
 /// Opens what a person named on the command line, outside the repository. Unlike everything else here it follows links and
@@ -23,13 +24,18 @@ pub fn stream(path: &Path) -> Result<Stream, DiskError> {
     if facts.kind == Kind::Folder {
         return Err(DiskError::NotRegular { path: path.to_owned(), what: facts.kind.words() });
     }
-    Ok(Stream { fd, path: path.to_owned(), size: (facts.kind == Kind::File).then_some(facts.size) })
+    Ok(Stream { fd, path: path.to_owned(), size: (facts.kind == Kind::File).then_some(facts.size), mode: facts.mode })
 }
 
 impl Stream {
     /// How many bytes the file has; none where it is a pipe.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// The permission bits of the file; none where it is a pipe.
+    pub fn mode(&self) -> Option<u32> {
+        self.size.map(|_| self.mode)
     }
 
     /// Fills the beginning of `buffer` with what comes next; 0 at the end.

@@ -10,6 +10,7 @@ pub mod kubeadm_config;
 pub mod kubeconfig;
 mod material;
 pub mod merge;
+pub mod outline;
 pub mod pem;
 pub mod rbac;
 pub mod script;

@@ -18,20 +18,28 @@ macro_rules! codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
+            /// A rule of `lint`, by its id (docs/LINT.md). The rules are registered there, so that one is one place.
+            Rule(&'static str),
         }
 
         impl Code {
-            /// All codes, in their order.
+            /// All codes but the rules of lint, in their order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The stable name.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+                match self {
+                    $(Self::$variant => $name,)*
+                    Self::Rule(id) => id,
+                }
             }
 
             /// How much it weighs where the command that finds it does not say otherwise.
             pub fn level(self) -> Level {
-                match self { $(Self::$variant => Level::$level,)* }
+                match self {
+                    $(Self::$variant => Level::$level,)*
+                    Self::Rule(_) => Level::Attention,
+                }
             }
         }
     };

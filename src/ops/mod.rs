@@ -22,6 +22,7 @@ pub mod init;
 mod issuing;
 pub mod kubeconfig;
 pub mod leaving;
+pub mod lint;
 pub mod man;
 pub mod open;
 pub mod overview;

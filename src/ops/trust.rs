@@ -5,6 +5,7 @@ mod compare;
 mod pin;
 mod raise;
 mod view;
+mod waive;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ pub use pin::{PinSet, Pinned, print, set_pin};
 pub use raise::{Raised, raise};
 pub(super) use view::standing;
 pub use view::{ClusterView, EpochView, Shown, Unclosed, not_closed, show};
+pub use waive::waive;
 
 use super::draft::Draft;
 use super::failure::Failure;

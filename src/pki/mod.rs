@@ -16,11 +16,15 @@ mod error;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod halves;
 mod key;
+mod kind;
 mod leaf;
+mod material;
 mod name;
 mod pem;
 mod request;
+mod seen;
 mod signature;
 mod signer;
 
@@ -29,11 +33,15 @@ pub use check::{check_issued_by, check_leaf};
 pub use desired::{organizations, subject_alt_names};
 pub use error::PkiError;
 pub use facts::{ExtensionFacts, Facts, not_after};
+pub use halves::SeenKey;
 pub use key::PrivateKey;
+pub use kind::{KeyKind, SignatureKind};
 pub use leaf::{LeafSpec, issue_leaf};
+pub use material::Material;
 pub use pem::{
     certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, pem_blocks, public_pem,
     service_account_public,
 };
 pub use request::{CsrFacts, build_csr, check_csr_pop, parse_given_csr, read_csr};
+pub use seen::{Seen, SeenConstraints, SeenKeyUsage, SeenName, SeenNameConstraints, SeenUsages};
 pub use signature::spki_strength;

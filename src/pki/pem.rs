@@ -167,7 +167,7 @@ fn holds_embedded_pem(bytes: &[u8]) -> bool {
 /// Looks at the first two members of an outer SEQUENCE, as strictly as needed to tell keys from anything
 /// else: `0|1, SEQUENCE` is PKCS#8, `0, INTEGER` PKCS#1, `1, OCTET STRING` SEC1, `SEQUENCE, OCTET STRING`
 /// encrypted PKCS#8 (a certificate or request goes on otherwise).
-fn is_private_der(bytes: &[u8]) -> bool {
+pub(super) fn is_private_der(bytes: &[u8]) -> bool {
     let Ok(outer) = AnyRef::from_der(bytes) else { return false };
     if outer.tag() != Tag::Sequence {
         return false;
@@ -183,6 +183,19 @@ fn is_private_der(bytes: &[u8]) -> bool {
         (Tag::Sequence, _, Tag::OctetString) => rest.is_empty(),
         _ => false,
     }
+}
+
+/// Whether what `is_private_der` takes for a key is PKCS#8: an algorithm follows its version.
+pub(super) fn is_pkcs8(bytes: &[u8]) -> bool {
+    let members = AnyRef::from_der(bytes).map_or(&[][..], |outer| outer.value());
+    let second = AnyRef::from_der_partial(members).and_then(|(_, rest)| AnyRef::from_der_partial(rest));
+    second.is_ok_and(|(second, _)| second.tag() == Tag::Sequence)
+}
+
+/// The first value of `bytes`, with its header.
+pub(super) fn first_value(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = AnyRef::from_der_partial(bytes).ok()?;
+    Some(&bytes[..bytes.len() - rest.len()])
 }
 
 #[cfg(test)]

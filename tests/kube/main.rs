@@ -21,6 +21,7 @@ mod identities;
 mod kubeadm;
 mod kubectl;
 mod kubelet;
+mod lint;
 mod load;
 mod members;
 mod people;
