@@ -37,6 +37,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("git2", &["repo"]),
     ("sequoia_openpgp", &["openpgp"]),
+    ("age", &["seal"]),
+    ("tar", &["export"]),
     ("rcgen", &["pki"]),
     ("ring", &["pki"]),
     ("rsa", &["pki"]),

@@ -14,8 +14,9 @@ use crate::export::{LAYOUTS, Layout};
 use crate::model::{Keyset, NodeName, Remedy, check_group, displayed};
 use crate::ops::export::kubeadm_config;
 use crate::ops::export::rbac::{self, Rbac};
+use crate::ops::export::delivery::SealTo;
 use crate::ops::export::trust_bundle;
-use crate::ops::export::{Export, ExportReport, Subject};
+use crate::ops::export::{Export, ExportReport, Subject, Target};
 use crate::ops::{Failure, Gate, Session};
 
 /// Write a node's files as plaintext to a folder outside every git work tree, or print what a cluster needs besides
@@ -24,6 +25,9 @@ use crate::ops::{Failure, Gate, Session};
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
+    kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
+    kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
+    kluis export kubeadm -c prod --node w-1 --as tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
     kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n  \
     kluis export kubeadm-config -c prod --node cp-1 > kubeadm.yaml\n  \
     kluis export trust-bundle -c prod | kubectl apply -f -\n\n\
@@ -32,7 +36,9 @@ use crate::ops::{Failure, Gate, Session};
     people ask for, in these generations alone: kluis:admins to cluster-admin, another GROUP to a ClusterRole that --role\n\
     names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
     `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
-    are to trust: the CA certificates of the phase, of kubernetes or of another CA (--keyset).")]
+    are to trust: the CA certificates of the phase, of kubernetes or of another CA (--keyset).\n\n\
+    --seal-to makes one age file of a tar archive, for any channel. On the node, as root:\n  \
+    age -d -i /etc/ssh/ssh_host_ed25519_key cp-1.age | tar -x -C /etc/kubernetes")]
 pub struct Args {
     /// Where the files are to lie
     #[arg(value_name = "LAYOUT", value_parser = layouts())]
@@ -47,8 +53,15 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     keyset: Option<Keyset>,
     /// The folder; new, empty, or left by an earlier export of the same
-    #[arg(long, value_name = "DIR", required_if_eq_any = [("layout", "kubeadm"), ("layout", "pem")])]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Instead, one sealed archive on stdout: `node` for the key that cluster.toml names for it; a public SSH host key
+    /// (ssh-ed25519, ssh-rsa), also as ssh-keyscan prints it; or an age recipient (repeatable)
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "as_"])]
+    seal_to: Vec<String>,
+    /// Instead, one archive on stdout, in the clear
+    #[arg(long = "as", value_name = "FORM", value_parser = ["tar"], conflicts_with = "out")]
+    as_: Option<String>,
     /// The private keys of the CAs too: whoever reads them can issue, on no record
     #[arg(long)]
     with_ca_keys: bool,
@@ -114,10 +127,32 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             return Err(Failure::usage("say what to export: --node NAME, --all-nodes, or --keyset NAME (pem)"));
         }
     };
-    let out = args.out.as_deref().ok_or_else(|| Failure::usage("say where to: --out DIR"))?;
+    let to = match args.seal_to.as_slice() {
+        [only] if only == "node" => SealTo::Node,
+        given => SealTo::Given(given.to_vec()),
+    };
+    let target = match (&args.out, args.seal_to.is_empty(), &args.as_) {
+        (Some(dir), ..) => Target::Folder(dir),
+        (None, false, _) => Target::Sealed(&to),
+        (None, true, Some(_)) if session.terminal.shows_answer() => {
+            return Err(Failure::usage("an archive with keys is nothing for a screen: send it on, through a pipe"));
+        }
+        (None, true, Some(_)) => Target::Archive,
+        (None, true, None) => {
+            return Err(Failure::usage("say where to: --out DIR, --seal-to RECIPIENT, or --as tar"));
+        }
+    };
     let repository = session.open_reading(&Gate::Valid)?;
     let cluster = global.one_cluster(&repository)?;
-    let report = Export::new(session, &repository, cluster, args.with_ca_keys).run(layout, &subject, out)?;
+    let report = Export::new(session, &repository, cluster, args.with_ca_keys).run(layout, &subject, &target)?;
+    if report.dir.is_none() {
+        // stdout is the archive alone; what to do with it is said beside it.
+        let notes = report.parts.iter().flat_map(|part| &part.notes);
+        session.notes.extend(notes.cloned());
+        if report.ca_keys {
+            session.notes.push("CA keys are among these files: they can issue any certificate, on no record".to_owned());
+        }
+    }
     Ok(Answer::fine(report))
 }
 
@@ -185,7 +220,12 @@ impl Report for Rbac {
 
 impl Report for ExportReport {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        let dir = displayed(&self.dir.display().to_string());
+        match (&self.sealed, &self.archive) {
+            (Some(sealed), _) => return out.write_all(sealed.as_bytes()),
+            (None, Some(archive)) => return out.write_all(archive.expose()),
+            (None, None) => {}
+        }
+        let dir = self.dir.as_ref().map_or_else(|| "one archive".to_owned(), |dir| displayed(&dir.display().to_string()));
         let opened = self.opened.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let opened = if opened.is_empty() { "nothing" } else { &opened };
         if self.dry_run {
@@ -211,6 +251,14 @@ impl Report for ExportReport {
 
     fn data(&self) -> Value {
         json!(self)
+    }
+
+    fn is_raw(&self) -> bool {
+        self.archive.is_some()
+    }
+
+    fn is_value(&self) -> bool {
+        self.archive.is_some() || self.sealed.is_some()
     }
 }
 

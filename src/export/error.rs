@@ -139,6 +139,12 @@ pub enum ExportError {
         /// The keyset.
         keyset: Keyset,
     },
+    /// The archive could not be built: the path is too long for tar.
+    #[error("{path} could not be put into an archive")]
+    Archive {
+        /// The file in the export.
+        path: String,
+    },
     /// The YAML library failed. Its message may quote a value, so it is not kept.
     #[error("{path} could not be written as YAML")]
     Yaml {
@@ -168,9 +174,11 @@ impl ExportError {
             }
             Self::Symmetric { keyset } => Some(Remedy::Kluis(format!("open {keyset}"))),
             Self::NoTrustBundle { .. } | Self::NoControlPlane { .. } => Some(Remedy::Kluis("export --help".to_owned())),
-            Self::MissingKeysetKey { .. } | Self::CaKeysOutOfPlace { .. } | Self::BreakGlass | Self::Yaml { .. } => {
-                None
-            }
+            Self::MissingKeysetKey { .. }
+            | Self::CaKeysOutOfPlace { .. }
+            | Self::BreakGlass
+            | Self::Archive { .. }
+            | Self::Yaml { .. } => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! node, returns files and notes. Never reads or writes a disk, never decides who may open what, and knows
 //! neither OpenPGP nor git.
 
+mod archive;
 mod encryption;
 mod error;
 mod files;
@@ -17,6 +18,7 @@ pub mod script;
 pub mod trust_bundle;
 mod yaml;
 
+pub use archive::archive;
 pub use error::ExportError;
 pub use material::Material;
 

@@ -1,6 +1,7 @@
 //! `export`: gathers what a layout draws on from the verified repository, opens exactly that, and writes the files
 //! to a folder outside every git work tree. Laying out belongs to `export`, writing to `disk`.
 
+pub mod delivery;
 pub mod kubeadm_config;
 pub mod rbac;
 pub mod trust_bundle;
@@ -16,25 +17,33 @@ use super::secrets;
 use super::session::{Actor, Repository, Session};
 use super::status::own_break_glass;
 use crate::export::pem::{self, KeysetParts};
-use crate::export::{Exported, Layout, Material, Needed};
+use crate::export::{self, ExportFile, Exported, Layout, Material, Needed};
 use crate::model::{
     ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State, Time,
 };
 use crate::pki::{self, PrivateKey};
-use crate::seal::{KeyBody, SealedKey};
+use crate::seal::delivery::Recipient;
+use crate::seal::{self, KeyBody, SealedKey};
 use crate::secret::Secret;
 use crate::trust::current::Vouch;
 use crate::trust::owed::SOON;
 
 /// What was exported; `data` of the report.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct ExportReport {
     /// The layout.
     pub layout: String,
     /// The cluster.
     pub cluster: ClusterName,
-    /// Where the files are.
-    pub dir: PathBuf,
+    /// Where the files are; none where they are one stream.
+    pub dir: Option<PathBuf>,
+    /// To whom they are sealed, as people compare keys; empty where they are not.
+    pub sealed_to: Vec<String>,
+    /// The sealed archive.
+    pub sealed: Option<String>,
+    /// The archive in the clear.
+    #[serde(skip)]
+    pub archive: Option<Secret>,
     /// The nodes, or the one keyset.
     pub parts: Vec<Part>,
     /// The sealed files that were opened, by name.
@@ -78,6 +87,16 @@ pub enum Subject {
     Keyset(Keyset),
 }
 
+/// Where an export goes.
+pub enum Target<'a> {
+    /// Into this folder, in the clear.
+    Folder(&'a Path),
+    /// One tar archive, in the clear.
+    Archive,
+    /// One tar archive, sealed.
+    Sealed(&'a delivery::SealTo),
+}
+
 /// Everything that one export opens and writes.
 pub struct Export<'a> {
     session: &'a mut Session,
@@ -97,13 +116,65 @@ impl<'a> Export<'a> {
         Self { session, repository, cluster, with_ca_keys, actor: None, opened, kept }
     }
 
-    /// Opens what `layout` needs of `subject`, and writes it as the whole content of `dir`. All or nothing.
-    pub fn run(mut self, layout: &Layout, subject: &Subject, dir: &Path) -> Result<ExportReport, Failure> {
+    /// Opens what `layout` needs of `subject`, and hands it to `target`: all or nothing. A folder has it as its whole content.
+    pub fn run(mut self, layout: &Layout, subject: &Subject, target: &Target<'_>) -> Result<ExportReport, Failure> {
         // Before any key is asked for: a person's touch or passphrase should not be for nothing.
-        if let Some(git) = crate::disk::surrounding_git(dir)? {
-            return Err(inside_git(dir, &git));
+        let recipients = match target {
+            Target::Folder(dir) => match crate::disk::surrounding_git(dir)? {
+                Some(git) => return Err(inside_git(dir, &git)),
+                None => Vec::new(),
+            },
+            Target::Archive => Vec::new(),
+            Target::Sealed(to) => delivery::recipients(self.session, &self.cluster, self.config()?, subject, to)?,
+        };
+        let parts = self.parts(layout, subject)?;
+        let mut report = ExportReport {
+            layout: layout.name.to_owned(),
+            cluster: self.cluster.clone(),
+            dir: None,
+            sealed_to: recipients.iter().map(Recipient::fingerprint).collect(),
+            sealed: None,
+            archive: None,
+            parts: Vec::new(),
+            ca_keys: self.with_ca_keys,
+            opened: self.opened,
+            dry_run: self.session.settings.dry_run,
+        };
+        let mut files: Vec<(String, ExportFile)> = Vec::new();
+        for (name, folder, exported) in parts {
+            let exported = exported.unwrap_or(Exported { files: Vec::new(), notes: Vec::new() });
+            let listed = exported.files.iter();
+            let listed = listed.map(|file| Written { path: file.path.clone(), mode: format!("{:04o}", file.mode) });
+            report.parts.push(Part { name, files: listed.collect(), folder: folder.clone(), notes: exported.notes });
+            files.extend(exported.files.into_iter().map(|file| (format!("{folder}{}", file.path), file)));
         }
-        let parts = match subject {
+        if let Target::Folder(dir) = target {
+            report.dir = Some((*dir).to_owned());
+        }
+        if report.dry_run {
+            return Ok(report);
+        }
+        if let Target::Folder(dir) = target {
+            let files: Vec<_> = files.into_iter().map(|(path, file)| (path, file.mode, file.content)).collect();
+            crate::disk::export(dir, &files).map_err(|error| on_disk(error, dir))?;
+            return Ok(report);
+        }
+        let time = u64::try_from(self.session.now.unix()).unwrap_or_default();
+        let archive = export::archive(files.iter().map(|(path, file)| (path.clone(), file)), time)?;
+        match target {
+            Target::Sealed(_) => report.sealed = Some(seal::delivery::seal(&archive, &recipients)?),
+            _ => report.archive = Some(archive),
+        }
+        Ok(report)
+    }
+
+    /// The files of each part, with its name and its folder; none on a dry run.
+    fn parts(
+        &mut self,
+        layout: &Layout,
+        subject: &Subject,
+    ) -> Result<Vec<(String, String, Option<Exported>)>, Failure> {
+        Ok(match subject {
             Subject::Keyset(keyset) => vec![(keyset.to_string(), String::new(), self.keyset(layout, *keyset)?)],
             Subject::Node(name) => {
                 let node = self.node(name)?;
@@ -118,31 +189,7 @@ impl<'a> Export<'a> {
                 }
                 parts
             }
-        };
-        let dry_run = self.session.settings.dry_run;
-        let mut report = ExportReport {
-            layout: layout.name.to_owned(),
-            cluster: self.cluster.clone(),
-            dir: dir.to_owned(),
-            parts: Vec::new(),
-            ca_keys: self.with_ca_keys,
-            opened: self.opened,
-            dry_run,
-        };
-        let mut files: Vec<(String, u32, Secret)> = Vec::new();
-        for (name, folder, exported) in parts {
-            let exported = exported.unwrap_or(Exported { files: Vec::new(), notes: Vec::new() });
-            let listed = exported.files.iter();
-            let listed = listed.map(|file| Written { path: file.path.clone(), mode: format!("{:04o}", file.mode) });
-            report.parts.push(Part { name, files: listed.collect(), folder: folder.clone(), notes: exported.notes });
-            files.extend(
-                exported.files.into_iter().map(|file| (format!("{folder}{}", file.path), file.mode, file.content)),
-            );
-        }
-        if !dry_run {
-            crate::disk::export(dir, &files).map_err(|error| on_disk(error, dir))?;
-        }
-        Ok(report)
+        })
     }
 
     fn config(&self) -> Result<&'a ClusterConfig, Failure> {

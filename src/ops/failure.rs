@@ -121,6 +121,12 @@ fn whole(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl From<crate::seal::delivery::DeliveryFault> for Failure {
+    fn from(error: crate::seal::delivery::DeliveryFault) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
 impl From<crate::repo::RepoError> for Failure {
     fn from(error: crate::repo::RepoError) -> Self {
         let exit = if matches!(error, crate::repo::RepoError::NoRevision { .. }) { 2 } else { 1 };

@@ -3,6 +3,7 @@
 //! It joins OpenPGP with the facts that a record vouches for: what is opened counts only if it is what the record
 //! says. It knows no paths and no persons, writes nothing, and shows nothing.
 
+pub mod delivery;
 mod plaintext;
 
 use std::sync::OnceLock;
