@@ -25,6 +25,7 @@ use crate::ops::{Failure, Gate, Session};
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
+    kluis export pem -c prod --out /root/trust\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
     kluis export kubeadm -c prod --node w-1 --as tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
@@ -123,9 +124,8 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         (Some(node), _) => Subject::Node(node.clone()),
         (None, Some(keyset)) => Subject::Keyset(*keyset),
         (None, None) if args.all_nodes => Subject::AllNodes,
-        (None, None) => {
-            return Err(Failure::usage("say what to export: --node NAME, --all-nodes, or --keyset NAME (pem)"));
-        }
+        (None, None) if layout.cluster.is_some() => Subject::Cluster,
+        (None, None) => return Err(Failure::usage("say what to export: --node NAME or --all-nodes")),
     };
     let to = match args.seal_to.as_slice() {
         [only] if only == "node" => SealTo::Node,
