@@ -6,6 +6,8 @@ mod archive;
 mod encryption;
 mod error;
 mod files;
+pub mod k0s;
+pub mod k3s;
 pub mod kubeadm;
 pub mod kubeadm_config;
 pub mod kubeconfig;
@@ -29,7 +31,8 @@ use crate::secret::Secret;
 pub struct ExportFile {
     /// The path below the export's directory, with `/` between its parts; never absolute, never with `..`.
     pub path: String,
-    /// The permission bits: 0644 for certificates and manifests, 0600 for all else.
+    /// The permission bits: 0644 for certificates and manifests, 0600 for all else, or 0640 where components with accounts of
+    /// their own read it.
     pub mode: u32,
     /// The bytes. Certificates too are kept in a `Secret`, so that there is one way to handle a file.
     pub content: Secret,
@@ -98,7 +101,7 @@ pub struct OfCluster {
 }
 
 /// All layouts, in the order of the help. The first that is for a distribution is its own.
-pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, pem::LAYOUT];
+pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, k3s::K3S, k3s::RKE2, k0s::LAYOUT, pem::LAYOUT];
 
 impl Layout {
     /// The layout of that name.

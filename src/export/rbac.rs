@@ -163,6 +163,17 @@ pub(super) fn add(files: &mut Files, material: &Material) -> Result<(), ExportEr
     Ok(())
 }
 
+/// Adds what k0s' konnectivity server needs: to ask whether a token is good, and nothing else. It shows the certificate that
+/// API servers show to kubelets.
+pub(super) fn add_token_reviewer(files: &mut Files) -> Result<(), ExportError> {
+    let user = "kube-apiserver-kubelet-client";
+    let role = RoleRef { namespace: None, role: "system:auth-delegator".to_owned() };
+    let name = ("kluis-token-reviewer.yaml".to_owned(), "kluis:token-reviewer");
+    let manifest = bind(name, ("User", user, &[user.to_owned()]), &role, false)?;
+    files.manifest(format!("rbac/{}", manifest.file), manifest.content);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ mod aggregation;
 mod at_rest;
 mod control_plane;
 mod controllers;
+mod distributions;
 mod emergency;
 mod exports;
 mod fleet;
