@@ -26,6 +26,11 @@ pub struct Exports {
 impl Exports {
     /// Founds a repository and makes a cluster in it whose API servers are reached at `https://127.0.0.1:PORT`.
     pub fn make(scratch: &Path, cluster: &str, port: u16) -> Exports {
+        Exports::make_with(scratch, cluster, port, &[])
+    }
+
+    /// The same, with these flags of `cluster new` as well.
+    pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
         let home = scratch.join(cluster);
         let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
         fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
@@ -44,6 +49,7 @@ impl Exports {
             args.extend(["--node", node]);
         }
         args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--super-admin", "--yes"]);
+        args.extend(flags);
         exports.kluis(args);
         exports
     }
