@@ -245,7 +245,7 @@ fn pem_has_what_a_whole_cluster_trusts_and_keys_on_request() {
 #[test]
 fn a_tar_has_the_modes_of_each_layout() {
     let ground = edge("k0s");
-    let answered = ground.run("alice", "export k0s -c edge --node a-1 --as tar");
+    let answered = ground.run("alice", "export k0s -c edge --node a-1 --tar");
     // Not text: the terminal of a test takes the bytes as they come.
     assert_eq!(answered.exit, 0, "{}", answered.err);
     assert!(answered.out.contains("kubelet/pki/kubelet.key") && answered.out.contains("0000640"));

@@ -28,7 +28,7 @@ use crate::ops::{Failure, Gate, Session};
     kluis export pem -c prod --out /root/trust\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
-    kluis export kubeadm -c prod --node w-1 --as tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
+    kluis export kubeadm -c prod --node w-1 --tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
     kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n  \
     kluis export kubeadm-config -c prod --node cp-1 > kubeadm.yaml\n  \
     kluis export trust-bundle -c prod | kubectl apply -f -\n\n\
@@ -58,11 +58,11 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Instead, one sealed archive on stdout: `node` for the key that cluster.toml names for it; a public SSH host key
     /// (ssh-ed25519, ssh-rsa), also as ssh-keyscan prints it; or an age recipient (repeatable)
-    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "as_"])]
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "tar"])]
     seal_to: Vec<String>,
-    /// Instead, one archive on stdout, in the clear
-    #[arg(long = "as", value_name = "FORM", value_parser = ["tar"], conflicts_with = "out")]
-    as_: Option<String>,
+    /// Instead, one tar archive on stdout, in the clear
+    #[arg(long, conflicts_with = "out")]
+    tar: bool,
     /// The private keys of the CAs too: whoever reads them can issue, on no record
     #[arg(long)]
     with_ca_keys: bool,
@@ -131,15 +131,15 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         [only] if only == "node" => SealTo::Node,
         given => SealTo::Given(given.to_vec()),
     };
-    let target = match (&args.out, args.seal_to.is_empty(), &args.as_) {
+    let target = match (&args.out, args.seal_to.is_empty(), args.tar) {
         (Some(dir), ..) => Target::Folder(dir),
         (None, false, _) => Target::Sealed(&to),
-        (None, true, Some(_)) if session.terminal.shows_answer() => {
+        (None, true, true) if session.terminal.shows_answer() => {
             return Err(Failure::usage("an archive with keys is nothing for a screen: send it on, through a pipe"));
         }
-        (None, true, Some(_)) => Target::Archive,
-        (None, true, None) => {
-            return Err(Failure::usage("say where to: --out DIR, --seal-to RECIPIENT, or --as tar"));
+        (None, true, true) => Target::Archive,
+        (None, true, false) => {
+            return Err(Failure::usage("say where to: --out DIR, --seal-to RECIPIENT, or --tar"));
         }
     };
     let repository = session.open_reading(&Gate::Valid)?;

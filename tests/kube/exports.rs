@@ -26,7 +26,7 @@ pub struct Exports {
 impl Exports {
     /// Founds a repository and makes a cluster in it whose API servers are reached at `https://127.0.0.1:PORT`.
     pub fn make(scratch: &Path, cluster: &str, port: u16) -> Exports {
-        Exports::make_with(scratch, cluster, port, &["--super-admin"])
+        Exports::make_with(scratch, cluster, port, &[])
     }
 
     /// The same for a cluster of another distribution.
@@ -34,7 +34,8 @@ impl Exports {
         Exports::make_with(scratch, cluster, port, &["--distribution", distribution])
     }
 
-    fn make_with(scratch: &Path, cluster: &str, port: u16, more: &[&str]) -> Exports {
+    /// The same, with these flags of `cluster new` as well.
+    pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
         let home = scratch.join(cluster);
         let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
         fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
@@ -52,8 +53,8 @@ impl Exports {
         for node in &control_planes {
             args.extend(["--node", node]);
         }
-        args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--yes"]);
-        args.extend(more);
+        args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--super-admin", "--yes"]);
+        args.extend(flags);
         exports.kluis(args);
         exports
     }

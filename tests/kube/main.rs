@@ -12,6 +12,7 @@
 
 mod aggregation;
 mod at_rest;
+mod constraints;
 mod control_plane;
 mod controllers;
 mod distributions;
