@@ -465,6 +465,14 @@ fn the_page_on_name_constraints_runs() {
 }
 
 #[test]
+fn the_page_on_distributions_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, printed) = desk.follow("docs/DISTRIBUTIONS.md");
+    assert!(commands >= 25, "{commands}");
+    assert!(printed.contains("k3s certificate rotate-ca --path=DIR --force"), "{printed}");
+}
+
+#[test]
 fn the_page_on_auditing_runs() {
     let mut desk = Desk::with_a_cluster();
     let shown = desk.step("alice", "kluis cert show cp-1/admin -c prod -o json");

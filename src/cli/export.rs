@@ -26,6 +26,8 @@ use crate::ops::{Failure, Gate, Session};
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
     kluis export pem -c prod --out /root/trust\n  \
+    kluis export k3s -c edge --node s-1 --out /root/s-1\n  \
+    kluis export k0s -c lab --all-nodes --out /root/lab\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
     kluis export kubeadm -c prod --node w-1 --tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
@@ -33,7 +35,9 @@ use crate::ops::{Failure, Gate, Session};
     kluis export kubeadm-config -c prod --node cp-1 > kubeadm.yaml\n  \
     kluis export trust-bundle -c prod | kubectl apply -f -\n\n\
     kubeadm is DIR/pki and DIR/*.conf, as under /etc/kubernetes. Opens one sealed file for a worker, three for a\n\
-    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them. rbac binds the groups that the epoch lets\n\
+    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them; k3s and rke2 sign with them on each server\n\
+    and always get them. k0s is what lies under /var/lib/k0s. pem is for any distribution: a node, one keyset (--keyset), or\n\
+    without either the whole cluster. rbac binds the groups that the epoch lets\n\
     people ask for, in these generations alone: kluis:admins to cluster-admin, another GROUP to a ClusterRole that --role\n\
     names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
     `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
