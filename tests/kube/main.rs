@@ -12,12 +12,14 @@
 
 mod aggregation;
 mod at_rest;
+mod capi;
 mod control_plane;
 mod controllers;
 mod emergency;
 mod exports;
 mod fleet;
 mod identities;
+mod kops;
 mod kubeadm;
 mod kubectl;
 mod kubelet;
@@ -31,4 +33,5 @@ mod programs;
 mod rotation;
 mod script;
 mod strangers;
+mod talos;
 mod trust_bundle;
