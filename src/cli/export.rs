@@ -25,6 +25,10 @@ use crate::ops::{Failure, Gate, Session};
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
+    kluis export pem -c prod --out /root/trust\n  \
+    kluis export talos -c edge --out /root/edge\n  \
+    kluis export kops -c prod --out /root/prod\n  \
+    kluis export capi -c prod --out /root/fleet\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
     kluis export kubeadm -c prod --node w-1 --as tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
@@ -37,6 +41,8 @@ use crate::ops::{Failure, Gate, Session};
     names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
     `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
     are to trust: the CA certificates of the phase, of kubernetes or of another CA (--keyset).\n\n\
+    talos, kops and capi are files of the whole cluster, with the keys of its CAs: talosctl, kops and Cluster API make the\n\
+    rest from them.\n\n\
     --seal-to makes one age file of a tar archive, for any channel. On the node, as root:\n  \
     age -d -i /etc/ssh/ssh_host_ed25519_key cp-1.age | tar -x -C /etc/kubernetes")]
 pub struct Args {
@@ -123,9 +129,8 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         (Some(node), _) => Subject::Node(node.clone()),
         (None, Some(keyset)) => Subject::Keyset(*keyset),
         (None, None) if args.all_nodes => Subject::AllNodes,
-        (None, None) => {
-            return Err(Failure::usage("say what to export: --node NAME, --all-nodes, or --keyset NAME (pem)"));
-        }
+        (None, None) if layout.cluster.is_some() => Subject::Cluster,
+        (None, None) => return Err(Failure::usage("say what to export: --node NAME or --all-nodes")),
     };
     let to = match args.seal_to.as_slice() {
         [only] if only == "node" => SealTo::Node,

@@ -1,5 +1,8 @@
 //! A YAML document, written line by line into one buffer that is wiped. Knows the form that Go's writers give it, and which
 //! scalars stand as they are; not what a document is about.
+//!
+//! By hand, unlike other YAML here: what talosctl writes is to come out byte for byte, and a tree of values would hold every
+//! key a second and a third time before it is text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -113,10 +116,19 @@ mod tests {
 
     #[test]
     fn what_yaml_would_take_for_something_else_is_quoted() {
-        for text in ["123456.1234567890123456", "123456.12345678901234e6", "12", "0x1f", "yes", "Null", "", "-a", "a: b", "1e5"] {
+        for text in
+            ["123456.1234567890123456", "123456.12345678901234e6", "12", "0x1f", "yes", "Null", "", "-a", "a: b", "1e5"]
+        {
             assert!(!is_plain(text.as_bytes()), "{text}");
         }
-        for text in ["abcdef.0123456789abcdef", "12345a.0123456789012345", "LS0t/+=", "1e5e.1", "a_b", "123456.1e3e567890123456"] {
+        for text in [
+            "abcdef.0123456789abcdef",
+            "12345a.0123456789012345",
+            "LS0t/+=",
+            "1e5e.1",
+            "a_b",
+            "123456.1e3e567890123456",
+        ] {
             assert!(is_plain(text.as_bytes()), "{text}");
         }
     }
@@ -124,7 +136,11 @@ mod tests {
     #[test]
     fn a_document_reads_back_as_what_was_put_in() {
         let mut document = Document::new(4);
-        document.line(0, "a:").text(1, "token", b"123456.1").text(1, "odd", "x: \"\\\u{1}é".as_bytes()).base64(1, "b", &[0xff; 4]);
+        document
+            .line(0, "a:")
+            .text(1, "token", b"123456.1")
+            .text(1, "odd", "x: \"\\\u{1}é".as_bytes())
+            .base64(1, "b", &[0xff; 4]);
         let bytes = document.finish();
         let value: serde_yaml_ng::Value = serde_yaml_ng::from_slice(bytes.expose()).unwrap();
         assert_eq!(value["a"]["token"], "123456.1");

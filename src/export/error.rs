@@ -1,5 +1,6 @@
 //! Why an export is refused, and what mends it. Facts only; no secret ever stands in one.
 
+use super::Layout;
 use crate::model::{ClusterName, Distribution, Generation, Keyset, KubernetesVersion, NodeName, Profile, Remedy};
 
 /// Why an export is refused. Nothing was laid out.
@@ -46,12 +47,39 @@ pub enum ExportError {
         keyset: Keyset,
     },
     /// A private key of a keyset was not among what was opened.
-    #[error("the issuing key of {keyset} was not opened for node {node}")]
+    #[error("the issuing key of {keyset} was not opened")]
     MissingKeysetKey {
-        /// The node.
-        node: NodeName,
         /// The keyset.
         keyset: Keyset,
+    },
+    /// A join secret was not among what was opened.
+    #[error("the join secret {name} of cluster {cluster} was not opened")]
+    MissingToken {
+        /// The cluster.
+        cluster: ClusterName,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A CA certificate that can't be read.
+    #[error("the certificate of {keyset} {generation} can't be read")]
+    Authority {
+        /// The keyset.
+        keyset: Keyset,
+        /// The generation.
+        generation: Generation,
+    },
+    /// A CA that kops would make another certificate for (kubernetes-pki B.4).
+    #[error(
+        "kops would replace {keyset} {generation} by a certificate of its own over the same key, because this one's key usage \
+         is not exactly keyCertSign and cRLSign; rotate it first"
+    )]
+    NotOfKops {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The keyset.
+        keyset: Keyset,
+        /// The generation.
+        generation: Generation,
     },
     /// The first public key of the service-account keyset is not that of the key that signs: every token
     /// would be refused (kubernetes-pki, KY011).
@@ -81,12 +109,12 @@ pub enum ExportError {
         generation: Generation,
     },
     /// The layout of another distribution.
-    #[error("cluster {cluster} runs on {distribution}, which does not read kubeadm's files")]
+    #[error("cluster {cluster} runs on {distribution}, which does not read the files of {layout}")]
     Distribution {
         /// The cluster.
         cluster: ClusterName,
-        /// The node.
-        node: NodeName,
+        /// The layout that was asked for.
+        layout: &'static str,
         /// What it runs on.
         distribution: Distribution,
     },
@@ -161,20 +189,24 @@ impl ExportError {
             | Self::MissingCertificate { cluster, .. }
             | Self::NoEtcd { cluster }
             | Self::NoEtcdAddress { cluster, .. } => Some(Remedy::ClusterApply(cluster.clone())),
-            Self::NotKubeadm { cluster, .. } => {
-                Some(Remedy::Kluis(format!("export pem -c {cluster} --all-nodes --out DIR")))
+            Self::NotKubeadm { cluster, distribution } | Self::Distribution { cluster, distribution, .. } => {
+                let layout = Layout::of(*distribution);
+                let nodes = if layout.node.is_some() { " --all-nodes" } else { "" };
+                Some(Remedy::Kluis(format!("export {} -c {cluster}{nodes} --out DIR", layout.name)))
             }
             Self::MissingKey { cluster, node, .. } => Some(Remedy::CertIssue(cluster.clone(), node.clone())),
             Self::NoIssuer { .. }
             | Self::ServiceAccountOrder { .. }
             | Self::EncryptionKey { .. }
             | Self::EncryptionKeyTwice { .. } => Some(Remedy::Verify),
-            Self::Distribution { cluster, node, .. } => {
-                Some(Remedy::Kluis(format!("export pem -c {cluster} --node {node} --out DIR")))
+            Self::NotOfKops { cluster, keyset, .. } => {
+                Some(Remedy::Kluis(format!("rotate start {keyset} -c {cluster}")))
             }
             Self::Symmetric { keyset } => Some(Remedy::Kluis(format!("open {keyset}"))),
             Self::NoTrustBundle { .. } | Self::NoControlPlane { .. } => Some(Remedy::Kluis("export --help".to_owned())),
             Self::MissingKeysetKey { .. }
+            | Self::MissingToken { .. }
+            | Self::Authority { .. }
             | Self::CaKeysOutOfPlace { .. }
             | Self::BreakGlass
             | Self::Archive { .. }

@@ -77,18 +77,30 @@ fn authority(material: &ClusterMaterial, keyset: Keyset) -> Result<Vec<Item>, Ex
     let mut generations: Vec<_> = material.generations(keyset).iter().collect();
     generations.sort_by_key(|one| one.generation);
     let item = |one: &&super::CaGeneration| {
-        let not_before = Facts::read(&one.certificate).map(|facts| facts.not_before);
-        let not_before = not_before.map_err(|_| ExportError::Authority { keyset, generation: one.generation })?;
+        let is_primary = one.certificate == issuing;
+        let unreadable = |_| ExportError::Authority { keyset, generation: one.generation };
+        let facts = Facts::read(&one.certificate).map_err(unreadable)?;
+        if is_primary && !is_one_of_kops(&facts) {
+            let (cluster, generation) = (material.name.clone(), one.generation);
+            return Err(ExportError::NotOfKops { cluster, keyset, generation });
+        }
         Ok(Item {
-            id: id(not_before.unix(), one.generation).to_string(),
+            id: id(facts.not_before.unix(), one.generation).to_string(),
             certificate: one.certificate.clone(),
-            primary_key: match one.certificate == issuing {
+            primary_key: match is_primary {
                 true => Some(material.ca_key(keyset)?.to_traditional_pem()),
                 false => None,
             },
         })
     };
     generations.iter().map(item).collect()
+}
+
+/// Whether kops takes a CA certificate for one of its own: key usage exactly keyCertSign and cRLSign, no extended one. Over the
+/// key of any other it makes a new certificate the primary, at the next `kops update cluster --yes` and without a question;
+/// every node would be issued certificates that nothing on record knows.
+fn is_one_of_kops(facts: &Facts) -> bool {
+    facts.key_usage == Some(0b110_0000) && facts.extended_key_usages.is_empty()
 }
 
 /// The same of the service-account key, whose public half kops wants as a CA certificate.
@@ -185,7 +197,8 @@ mod tests {
             }
         }
         for one in &mut material.service_account {
-            let key = PrivateKey::generate(algorithm, &mut crate::env::Rng::seeded([one.generation.number() as u8; 32]));
+            let key =
+                PrivateKey::generate(algorithm, &mut crate::env::Rng::seeded([one.generation.number() as u8; 32]));
             (one.public, one.key) = (key.spki(), Some(key));
         }
         material
@@ -251,6 +264,18 @@ mod tests {
         let keyset = keyset(&exported, "kubernetes-ca");
         assert_eq!(keyset["spec"]["primaryId"], keyset["spec"]["keys"][0]["id"]);
         assert!(keyset["spec"]["keys"][1]["privateMaterial"].is_null());
+    }
+
+    #[test]
+    fn a_ca_that_kops_would_replace_is_refused() {
+        let mut material = material(Algorithm::EcdsaP256);
+        let (certificate, key) = fixture::break_glass();
+        let one = material.authorities.get_mut(&Keyset::FrontProxy).unwrap().iter_mut().find(|one| one.key.is_some());
+        let one = one.unwrap();
+        (one.certificate, one.key) = (certificate, Some(key));
+        let error = files(&material).err().unwrap();
+        assert!(error.to_string().starts_with("kops would replace front-proxy g2"), "{error}");
+        assert!(error.remedy().is_some());
     }
 
     #[test]

@@ -149,7 +149,8 @@ mod tests {
     use crate::model::State;
 
     fn material() -> ClusterMaterial {
-        let mut material = fixture::with_ca_keys(fixture::material_of(Distribution::Talos, "1.36", "control-plane")).cluster;
+        let mut material =
+            fixture::with_ca_keys(fixture::material_of(Distribution::Talos, "1.36", "control-plane")).cluster;
         let token = |name: &str, text: &[u8]| (name.to_owned(), Secret::new(text.to_vec()));
         material.tokens = [
             token("bootstrap", b"abcdef.0123456789abcdef"),
@@ -164,7 +165,9 @@ mod tests {
     fn value(exported: &Exported, path: &str) -> Vec<serde_yaml_ng::Value> {
         use serde::Deserialize as _;
         let text = fixture::text(exported, path);
-        serde_yaml_ng::Deserializer::from_str(&text).map(|one| serde_yaml_ng::Value::deserialize(one).unwrap()).collect()
+        serde_yaml_ng::Deserializer::from_str(&text)
+            .map(|one| serde_yaml_ng::Value::deserialize(one).unwrap())
+            .collect()
     }
 
     fn pem(value: &serde_yaml_ng::Value) -> String {
@@ -183,10 +186,29 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "cluster", "    id", "    secret", "secrets", "    bootstraptoken", "    secretboxencryptionsecret",
-                "trustdinfo", "    token", "certs", "    etcd", "        crt", "        key", "    k8s", "        crt",
-                "        key", "    k8saggregator", "        crt", "        key", "    k8sserviceaccount", "        key",
-                "    os", "        crt", "        key",
+                "cluster",
+                "    id",
+                "    secret",
+                "secrets",
+                "    bootstraptoken",
+                "    secretboxencryptionsecret",
+                "trustdinfo",
+                "    token",
+                "certs",
+                "    etcd",
+                "        crt",
+                "        key",
+                "    k8s",
+                "        crt",
+                "        key",
+                "    k8saggregator",
+                "        crt",
+                "        key",
+                "    k8sserviceaccount",
+                "        key",
+                "    os",
+                "        crt",
+                "        key",
             ]
         );
         let value = &value(&exported, "secrets.yaml")[0];
@@ -203,9 +225,8 @@ mod tests {
             let [forget, set] = &value(&exported, path)[..] else { panic!("two documents") };
             for (section, name) in [("machine", "talos"), ("cluster", "kubernetes")] {
                 assert_eq!(forget[section]["acceptedCAs"]["$patch"], "delete");
-                let certificate = |number| {
-                    String::from_utf8(pki::certificate_pem(format!("{name}-g{number}").as_bytes())).unwrap()
-                };
+                let certificate =
+                    |number| String::from_utf8(pki::certificate_pem(format!("{name}-g{number}").as_bytes())).unwrap();
                 assert_eq!(pem(&set[section]["ca"]["crt"]), certificate(2));
                 assert_eq!(!set[section]["ca"]["key"].as_str().unwrap().is_empty(), has_key);
                 assert_eq!(set[section]["acceptedCAs"].as_sequence().unwrap().len(), 1);

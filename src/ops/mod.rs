@@ -39,6 +39,7 @@ mod secrets;
 mod session;
 pub mod status;
 pub mod textconv;
+mod tokens;
 pub mod trust;
 pub mod verify;
 

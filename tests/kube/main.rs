@@ -15,6 +15,7 @@ mod at_rest;
 mod capi;
 mod control_plane;
 mod controllers;
+mod distributions;
 mod emergency;
 mod exports;
 mod fleet;

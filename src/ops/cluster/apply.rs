@@ -163,7 +163,7 @@ fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure>
     let place = Place::Config(name.clone());
     let missing = || Failure::refused(format!("cluster {name} has no cluster.toml")).help(Remedy::Verify);
     let config = verified.current.configs.get(name).cloned().ok_or_else(missing)?;
-    issuing::check_distribution(&config)?;
+    issuing::check_config(&config)?;
     let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
     let on_record = match verified.current.paths.get(&place) {
         Some(Vouched { vouch: Vouch::Config(sha256), .. }) => Some(*sha256),
@@ -187,7 +187,7 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
     // Keys that stay on the node are certified again as they are: whoever has them proved it once.
     let kept = kept_by_node(verified, name, &node.name);
     let mut stays = false;
-    for profile in node.profiles() {
+    for profile in node.profiles(config.distribution) {
         let place = Place::NodeCert(name.clone(), node.name.clone(), profile);
         let why = match verified.current.leaves.get(&place) {
             _ if !has_bundle && !kept.contains_key(&profile) => Some("its node has no keys yet".to_owned()),
@@ -204,7 +204,7 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
         }
     }
     for (place, profile) in certificates(verified, name, node) {
-        if !node.profiles().any(|wanted| wanted == profile) {
+        if !node.profiles(config.distribution).any(|wanted| wanted == profile) {
             work.gone.push((place, format!("{} has no such role any more", node.name)));
         }
     }
