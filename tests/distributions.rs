@@ -55,6 +55,8 @@ fn each_distribution_has_its_keysets_and_certificates_of_people_everywhere() {
         ground.run("alice", "cert issue client -c edge --group kluis:admins").ends(0);
         ground.run("alice", "cert issue break-glass -c edge --reason drill").ends(0);
         ground.run("alice", "kubeconfig -c edge").ends(0);
+        ground.run("alice", "lint -c edge").ends(0);
+        ground.run("alice", "exposure alice").ends(5);
         assert_eq!(ground.errors(), [""; 0], "{distribution}");
     }
 }
@@ -156,5 +158,6 @@ fn every_phase_says_what_to_do_where() {
         ground.run("alice", "rotate remove -c edge --yes").ends(0);
         assert_eq!(ground.errors(), [""; 0], "{distribution}");
         ground.run("alice", "rotate script -c edge --node s-1").ends(3).says(distribution);
+        ground.run("alice", "rotate check -c edge --node s-1 --files /").ends(3).says(distribution);
     }
 }

@@ -190,9 +190,12 @@ impl ExportError {
             | Self::NoEtcd { cluster }
             | Self::NoEtcdAddress { cluster, .. } => Some(Remedy::ClusterApply(cluster.clone())),
             Self::NotKubeadm { cluster, distribution } | Self::Distribution { cluster, distribution, .. } => {
-                let layout = Layout::of(*distribution);
-                let nodes = if layout.node.is_some() { " --all-nodes" } else { "" };
-                Some(Remedy::Kluis(format!("export {} -c {cluster}{nodes} --out DIR", layout.name)))
+                let of = Layout::of(*distribution);
+                let layout = of.name;
+                Some(match of.node {
+                    Some(_) => Remedy::Kluis(format!("export {layout} -c {cluster} --all-nodes --out DIR")),
+                    None => Remedy::Kluis(format!("export {layout} -c {cluster} --out DIR")),
+                })
             }
             Self::MissingKey { cluster, node, .. } => Some(Remedy::CertIssue(cluster.clone(), node.clone())),
             Self::NoIssuer { .. }

@@ -297,7 +297,11 @@ impl Target<'_> {
                 sans: &pki::subject_alt_names(*profile, &work.node, self.config),
                 life: self.config.lifetime.component,
             };
-            made.issued.push(leaf(authority, &spki, content, now, rng)?);
+            let later = |failure: Failure| match failure.help {
+                Some(_) => failure,
+                None => failure.help(Remedy::Kluis(format!("rotate start {keyset} -c {}", self.name))),
+            };
+            made.issued.push(leaf(authority, &spki, content, now, rng).map_err(later)?);
             bundle.extend(key.map(|key| SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8()))));
         }
         made.removed.extend(work.gone.iter().map(|(place, _)| place.clone()));

@@ -4,6 +4,7 @@
 mod access;
 pub mod adopt;
 pub mod audit;
+pub mod beside;
 pub mod cert;
 pub mod cluster;
 pub mod confirm;

@@ -39,7 +39,7 @@ impl Exports {
 
     /// Founds a repository and makes a cluster in it whose API servers are reached at `https://127.0.0.1:PORT`.
     pub fn make(scratch: &Path, cluster: &str, port: u16) -> Exports {
-        Exports::make_with(scratch, cluster, port, &["--super-admin"])
+        Exports::make_with(scratch, cluster, port, &[])
     }
 
     /// The same for a cluster of another distribution.
@@ -47,7 +47,8 @@ impl Exports {
         Exports::make_with(scratch, cluster, port, &["--distribution", distribution])
     }
 
-    fn make_with(scratch: &Path, cluster: &str, port: u16, more: &[&str]) -> Exports {
+    /// The same, with these flags of `cluster new` as well.
+    pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
         let exports = Exports::found(scratch, cluster);
         let endpoint = format!("https://127.0.0.1:{port}");
         let mut args = vec!["cluster", "new", cluster, "--endpoint", &endpoint, "--kubernetes", "1.36"];
@@ -58,8 +59,8 @@ impl Exports {
         for node in &control_planes {
             args.extend(["--node", node]);
         }
-        args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--yes"]);
-        args.extend(more);
+        args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--super-admin", "--yes"]);
+        args.extend(flags);
         exports.kluis(args);
         exports
     }

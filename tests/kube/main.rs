@@ -13,6 +13,7 @@
 mod aggregation;
 mod at_rest;
 mod capi;
+mod constraints;
 mod control_plane;
 mod controllers;
 mod distributions;

@@ -82,11 +82,14 @@ pub(in crate::ops) fn find(config: &ClusterConfig, cluster: &ClusterName, name: 
 
 /// Where nodes make their leaves themselves, an export brings them what they make them from.
 fn made_by_itself(cluster: &ClusterName, node: &Node, distribution: Distribution) -> Failure {
-    let layout = export::Layout::of(distribution);
-    let of_node = layout.node.is_some().then(|| format!(" --node {}", node.name)).unwrap_or_default();
-    let what =
-        format!("{distribution} makes the certificates of node {} itself, from the CA keys of an export", node.name);
-    Failure::usage(what).help(Remedy::Kluis(format!("export {} -c {cluster}{of_node} --out DIR", layout.name)))
+    let name = &node.name;
+    let what = format!("{distribution} makes the certificates of node {name} itself, from the CA keys of an export");
+    let of = export::Layout::of(distribution);
+    let layout = of.name;
+    Failure::usage(what).help(match of.node {
+        Some(_) => Remedy::Kluis(format!("export {layout} -c {cluster} --node {name} --out DIR")),
+        None => Remedy::Kluis(format!("export {layout} -c {cluster} --out DIR")),
+    })
 }
 
 fn check_profile(node: &Node, distribution: Distribution, profile: Profile) -> Result<(), Failure> {
