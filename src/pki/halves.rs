@@ -25,7 +25,8 @@ impl SeenKey {
         let encrypted = encrypted || label == "ENCRYPTED PRIVATE KEY";
         let spki = match label {
             _ if encrypted => None,
-            "PRIVATE KEY" => pkcs8(der),
+            // Talos' label for Ed25519 has PKCS#8 inside, too.
+            "PRIVATE KEY" | "ED25519 PRIVATE KEY" => pkcs8(der),
             "RSA PRIVATE KEY" => pkcs1(der),
             "EC PRIVATE KEY" => sec1(der, None),
             _ => None,
@@ -50,11 +51,15 @@ fn pkcs8(der: &[u8]) -> Option<Vec<u8>> {
         EC => sec1(inside, Some(algorithm)),
         ED25519 => {
             let seed: &[u8; 32] = AnyRef::from_der(inside).ok()?.value().try_into().ok()?;
-            let key = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key();
-            Some(public(&[&encode::oid(&ED25519)], key.as_bytes()))
+            Some(ed25519_public(&ed25519_dalek::SigningKey::from_bytes(seed)))
         }
         _ => None,
     }
+}
+
+/// SubjectPublicKeyInfo of an Ed25519 key (RFC 8410, 4).
+pub(super) fn ed25519_public(key: &ed25519_dalek::SigningKey) -> Vec<u8> {
+    public(&[&encode::oid(&ED25519)], key.verifying_key().as_bytes())
 }
 
 /// RFC 8017, A.1.2: version, modulus, public exponent, and the private numbers.

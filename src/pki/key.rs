@@ -1,5 +1,7 @@
 //! Private keys: made, read, written and used for signing. The bytes leave only as `Secret`.
 //! No `Debug` and no `Clone`: `rsa::RsaPrivateKey` prints its exponent in its own `Debug`.
+//!
+//! Ed25519 is read and never made: Talos has such an authority, while kubeadm loads no such key (`Algorithm`).
 
 #![expect(clippy::disallowed_types, reason = "the one holder of RSA keys: it has no Debug and wipes them")]
 
@@ -9,9 +11,13 @@ use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey a
 use rsa::signature::RandomizedSigner as _;
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use sha2::{Digest as _, Sha256};
+use x509_cert::der::{AnyRef, Decode as _, Tag, TagNumber, Tagged as _};
+use zeroize::Zeroizing;
 
+use super::encode::{self, INTEGER, OCTET_STRING, SEQUENCE, tlv};
 use super::error::PkiError;
 use super::pem;
+use super::signature::ED25519;
 use crate::env::Rng;
 use crate::model::{Algorithm, Digest};
 use crate::secret::Secret;
@@ -19,10 +25,11 @@ use crate::secret::Secret;
 /// So many keys of an elliptic curve are worth a thread.
 const MANY: usize = 64;
 
-/// A private key of one of the algorithms that clusters can run with. Wiped when dropped.
+/// A private key of one of the algorithms that clusters can run with, or an imported one of Ed25519. Wiped when
+/// dropped.
 pub struct PrivateKey {
     inner: Inner,
-    algorithm: Algorithm,
+    algorithm: Option<Algorithm>,
     spki: Vec<u8>,
 }
 
@@ -30,6 +37,7 @@ enum Inner {
     Rsa(Box<rsa::RsaPrivateKey>),
     P256(p256::SecretKey),
     P384(p384::SecretKey),
+    Ed25519(Box<ed25519_dalek::SigningKey>),
 }
 
 impl PrivateKey {
@@ -101,42 +109,65 @@ impl PrivateKey {
             Inner::P384(key)
         } else if let Ok(key) = rsa::RsaPrivateKey::from_pkcs8_der(der) {
             Inner::Rsa(Box::new(key))
+        } else if let Some(key) = read_ed25519(der)? {
+            Inner::Ed25519(key)
         } else {
-            return Err(PkiError::PrivateKey("it is no PKCS#8 key of RSA, P-256 or P-384"));
+            return Err(PkiError::PrivateKey("it is no PKCS#8 key of RSA, P-256, P-384 or Ed25519"));
         };
         Self::from_inner(inner)
     }
 
-    /// Reads one key as other tools leave it: a `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY` block,
-    /// for OpenSSL's sake behind an `EC PARAMETERS` block, in any line length. Encrypted keys are refused.
+    /// Reads one key as other tools leave it: a block of one of `LABELS`, for OpenSSL's sake behind an `EC
+    /// PARAMETERS` block, in any line length. Encrypted keys are refused.
     pub fn from_pem(text: &Secret) -> Result<Self, PkiError> {
-        let der = |label| pem::read_lenient(text, label);
-        if let Some(der) = der("PRIVATE KEY") {
-            return Self::from_pkcs8(&der);
-        }
-        if let Some(der) = der("RSA PRIVATE KEY") {
-            let key = rsa::RsaPrivateKey::from_pkcs1_der(der.expose())
-                .map_err(|_| PkiError::PrivateKey("it is no PKCS#1 key"))?;
-            return Self::from_inner(Inner::Rsa(Box::new(key)));
-        }
-        let der = der("EC PRIVATE KEY").ok_or(PkiError::PrivateKey(
+        let found = Self::LABELS.iter().find_map(|label| Some((label, pem::read_lenient(text, label)?)));
+        let (label, der) = found.ok_or(PkiError::PrivateKey(
             "the file has not exactly one unencrypted PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY block",
         ))?;
-        let inner = if let Ok(key) = p256::SecretKey::from_sec1_der(der.expose()) {
-            Inner::P256(key)
-        } else if let Ok(key) = p384::SecretKey::from_sec1_der(der.expose()) {
-            Inner::P384(key)
-        } else {
-            return Err(PkiError::PrivateKey("it is no SEC1 key of P-256 or P-384"));
-        };
-        Self::from_inner(inner)
+        Self::from_block(label, &der)
+    }
+
+    /// The labels of PEM blocks that `from_block` reads. The last is Talos' own, with PKCS#8 inside
+    /// (kubernetes-pki B.3), which OpenSSL does not read.
+    pub const LABELS: &'static [&'static str] =
+        &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ED25519 PRIVATE KEY"];
+
+    /// Reads the content of a PEM block by its label: PKCS#8, PKCS#1 (RFC 8017) or SEC1 (RFC 5915).
+    pub fn from_block(label: &str, der: &Secret) -> Result<Self, PkiError> {
+        match label {
+            "PRIVATE KEY" => Self::from_pkcs8(der),
+            "RSA PRIVATE KEY" => {
+                let key = rsa::RsaPrivateKey::from_pkcs1_der(der.expose())
+                    .map_err(|_| PkiError::PrivateKey("it is no PKCS#1 key"))?;
+                Self::from_inner(Inner::Rsa(Box::new(key)))
+            }
+            "EC PRIVATE KEY" => {
+                let inner = if let Ok(key) = p256::SecretKey::from_sec1_der(der.expose()) {
+                    Inner::P256(key)
+                } else if let Ok(key) = p384::SecretKey::from_sec1_der(der.expose()) {
+                    Inner::P384(key)
+                } else {
+                    return Err(PkiError::PrivateKey("it is no SEC1 key of P-256 or P-384"));
+                };
+                Self::from_inner(inner)
+            }
+            "ED25519 PRIVATE KEY" => {
+                let other = PkiError::PrivateKey("it is no PKCS#8 key of Ed25519");
+                Self::from_inner(Inner::Ed25519(read_ed25519(der.expose())?.ok_or(other)?))
+            }
+            _ => Err(PkiError::PrivateKey("its label is of no kind of key that is read")),
+        }
     }
 
     fn from_inner(inner: Inner) -> Result<Self, PkiError> {
         let (algorithm, spki) = match &inner {
-            Inner::Rsa(key) => (rsa_algorithm(key)?, key.as_public_key().to_public_key_der()),
-            Inner::P256(key) => (Algorithm::EcdsaP256, key.public_key().to_public_key_der()),
-            Inner::P384(key) => (Algorithm::EcdsaP384, key.public_key().to_public_key_der()),
+            Inner::Rsa(key) => (Some(rsa_algorithm(key)?), key.as_public_key().to_public_key_der()),
+            Inner::P256(key) => (Some(Algorithm::EcdsaP256), key.public_key().to_public_key_der()),
+            Inner::P384(key) => (Some(Algorithm::EcdsaP384), key.public_key().to_public_key_der()),
+            Inner::Ed25519(key) => {
+                let spki = super::halves::ed25519_public(key);
+                return Ok(Self { inner, algorithm: None, spki });
+            }
         };
         let spki = spki.map_err(|_| PkiError::PrivateKey("its public half can't be written"))?.into_vec();
         Ok(Self { inner, algorithm, spki })
@@ -148,17 +179,20 @@ impl PrivateKey {
             Inner::Rsa(key) => key.to_pkcs8_der(),
             Inner::P256(key) => key.to_pkcs8_der(),
             Inner::P384(key) => key.to_pkcs8_der(),
+            Inner::Ed25519(key) => return write_ed25519(key),
         };
         Secret::new(der.expect("a key that was read can be written").as_bytes().to_vec())
     }
 
-    /// PEM as kubeadm and k3s write it: `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC1 with the curve).
+    /// PEM as kubeadm and k3s write it: `RSA PRIVATE KEY` (PKCS#1) or `EC PRIVATE KEY` (SEC1 with the curve). Ed25519
+    /// as Talos does: `ED25519 PRIVATE KEY`, with PKCS#8 inside.
     pub fn to_traditional_pem(&self) -> Secret {
         const WRITTEN: &str = "a key that was read can be written";
         match &self.inner {
             Inner::Rsa(key) => pem::write_secret("RSA PRIVATE KEY", key.to_pkcs1_der().expect(WRITTEN).as_bytes()),
             Inner::P256(key) => pem::write_secret("EC PRIVATE KEY", &key.to_sec1_der().expect(WRITTEN)),
             Inner::P384(key) => pem::write_secret("EC PRIVATE KEY", &key.to_sec1_der().expect(WRITTEN)),
+            Inner::Ed25519(key) => pem::write_secret("ED25519 PRIVATE KEY", write_ed25519(key).expose()),
         }
     }
 
@@ -177,13 +211,13 @@ impl PrivateKey {
         Digest::of(&self.spki)
     }
 
-    /// The algorithm.
-    pub fn algorithm(&self) -> Algorithm {
+    /// The algorithm; `None` is Ed25519, of which no key is made.
+    pub fn algorithm(&self) -> Option<Algorithm> {
         self.algorithm
     }
 
     /// Signs with the hash that belongs to the key: SHA-256 for RSA (PKCS#1 v1.5) and P-256, SHA-384 for
-    /// P-384; ECDSA signatures are DER.
+    /// P-384; ECDSA signatures are DER. Ed25519 hashes by itself (RFC 8032).
     ///
     /// The random numbers blind RSA against timing, and are mixed into ECDSA's deterministic nonce (RFC
     /// 6979, 3.6). The nonce could be deterministic alone; then one computing fault while the same message
@@ -205,8 +239,82 @@ impl PrivateKey {
                 let signature: p384::ecdsa::DerSignature = key.try_sign_with_rng(rng, message).expect(SIGNS);
                 signature.as_bytes().to_vec()
             }
+            Inner::Ed25519(key) => {
+                use ed25519_dalek::Signer as _;
+                key.sign(message).to_bytes().to_vec()
+            }
         }
     }
+
+    /// Signs as `sign` does, and gives the same signature for the same message again: ECDSA's nonce is the
+    /// deterministic one alone (RFC 6979). What that leaves open is a computing fault in one of two signatures of a
+    /// message, which gives the key away to who sees both; so nobody gets one to see that the key does not verify.
+    /// RSA's signature never had anything random in it, and its own arithmetic checks for faults.
+    pub(super) fn sign_repeatably(&self, message: &[u8], rng: &mut Rng) -> Vec<u8> {
+        use p256::ecdsa::signature::{Signer as _, Verifier as _};
+        const SIGNS: &str = "a key of a supported size signs a hash, and the processor does not err";
+        match &self.inner {
+            Inner::P256(key) => {
+                let key = p256::ecdsa::SigningKey::from(key);
+                let signature: p256::ecdsa::DerSignature = key.try_sign(message).expect(SIGNS);
+                key.verifying_key().verify(message, &signature).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+            Inner::P384(key) => {
+                let key = p384::ecdsa::SigningKey::from(key);
+                let signature: p384::ecdsa::DerSignature = key.try_sign(message).expect(SIGNS);
+                key.verifying_key().verify(message, &signature).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+            _ => self.sign(message, rng),
+        }
+    }
+}
+
+/// Reads PKCS#8 of Ed25519 (RFC 8410, 7): the seed in an OCTET STRING within the OCTET STRING, and in version 2 the
+/// public half behind it, which must fit. `None` if it is of another kind.
+///
+/// By hand, because the crate's own reader is of another generation of PKCS#8 than everything else here, and its
+/// writer makes a version 2 that OpenSSL 3.0 does not read.
+fn read_ed25519(der: &[u8]) -> Result<Option<Box<ed25519_dalek::SigningKey>>, PkiError> {
+    let fault = PkiError::PrivateKey("its Ed25519 key is not in the one form that it has");
+    let Ok(sequence) = AnyRef::from_der(der) else { return Ok(None) };
+    let mut members = sequence.value();
+    let mut next = || {
+        let (value, rest) = AnyRef::from_der_partial(members).ok()?;
+        members = rest;
+        Some(value)
+    };
+    let (Some(version), Some(algorithm)) = (next(), next()) else { return Ok(None) };
+    if algorithm.value() != encode::oid(&ED25519).as_slice() {
+        return Ok(None);
+    }
+    let (inside, attributes) = (next().ok_or(fault.clone())?, next());
+    let seed: &[u8; 32] = match inside.value().strip_prefix(&[OCTET_STRING, 32]) {
+        Some(seed) => seed.try_into().map_err(|_| fault.clone())?,
+        None => return Err(fault),
+    };
+    let key = Box::new(ed25519_dalek::SigningKey::from_bytes(seed));
+    let public = [&[0][..], key.verifying_key().as_bytes()].concat();
+    let fits = match (version.value(), attributes) {
+        ([0 | 1], None) => true,
+        ([1], Some(half)) => half.tag() == PUBLIC_HALF && half.value() == public,
+        _ => false,
+    };
+    if fits && members.is_empty() && sequence.tag() == Tag::Sequence { Ok(Some(key)) } else { Err(fault) }
+}
+
+/// The public half in PKCS#8 version 2 (RFC 5958, 2).
+const PUBLIC_HALF: Tag = Tag::ContextSpecific { constructed: false, number: TagNumber(1) };
+
+fn write_ed25519(key: &ed25519_dalek::SigningKey) -> Secret {
+    // Of its full size from the start, which `tlv` is not: growing would leave copies of the key behind.
+    let mut der = Zeroizing::new(Vec::with_capacity(64));
+    der.extend_from_slice(&[SEQUENCE, 46, INTEGER, 1, 0]);
+    der.extend_from_slice(&tlv(SEQUENCE, &[&encode::oid(&ED25519)]));
+    der.extend_from_slice(&[OCTET_STRING, 34, OCTET_STRING, 32]);
+    der.extend_from_slice(&Zeroizing::new(key.to_bytes())[..]);
+    Secret::from(der)
 }
 
 /// The size of an RSA key whose numbers belong together: a file could name primes of another modulus, and
@@ -235,7 +343,7 @@ mod tests {
     fn every_key_survives_every_form() {
         for algorithm in [Algorithm::Rsa2048, Algorithm::EcdsaP256, Algorithm::EcdsaP384] {
             let key = key(algorithm);
-            assert_eq!(key.algorithm(), algorithm);
+            assert_eq!(key.algorithm(), Some(algorithm));
             for again in [
                 PrivateKey::from_pkcs8(&key.to_pkcs8()),
                 PrivateKey::from_pem(&key.to_pkcs8_pem()),
@@ -276,6 +384,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ed25519_is_read_in_both_forms_and_under_both_labels_and_nothing_else() {
+        // RFC 8410, 10.3: the same key in both versions. The second has an attribute before the public half.
+        let version_1 = "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC";
+        let public = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+        let decode = |text| base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
+        let der = decode(version_1);
+        let key = PrivateKey::from_pkcs8(&Secret::new(der.clone())).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(key.spki(), decode(public));
+        assert_eq!(key.algorithm(), None);
+        assert_eq!(key.to_pkcs8().expose(), der);
+        let label = String::from_utf8(key.to_traditional_pem().expose().to_vec()).unwrap();
+        assert!(label.starts_with("-----BEGIN ED25519 PRIVATE KEY-----\n"), "{label}");
+        for pem in [key.to_traditional_pem(), key.to_pkcs8_pem()] {
+            assert_eq!(PrivateKey::from_pem(&pem).unwrap_or_else(|error| panic!("{error}")).spki(), key.spki());
+        }
+        let mut version_2 = [&der[..], &[0x81, 33, 0], &decode(public)[12..]].concat();
+        (version_2[1], version_2[4]) = (81, 1);
+        let read = |bytes: &[u8]| PrivateKey::from_pkcs8(&Secret::new(bytes.to_vec()));
+        assert_eq!(read(&version_2).unwrap_or_else(|error| panic!("{error}")).spki(), key.spki());
+        *version_2.last_mut().unwrap() ^= 1;
+        assert!(read(&version_2).is_err(), "public half of another key");
+        assert!(read(&der[..der.len() - 1]).is_err());
+        let ec = PrivateKey::generate(Algorithm::EcdsaP256, &mut Rng::seeded([1; 32])).to_pkcs8();
+        assert!(PrivateKey::from_block("ED25519 PRIVATE KEY", &ec).is_err());
+        assert!(PrivateKey::from_block("DSA PRIVATE KEY", &ec).is_err());
     }
 
     #[test]

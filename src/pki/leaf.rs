@@ -12,7 +12,7 @@ use super::key::PrivateKey;
 use super::name::{COMMON_NAME, ORGANIZATION};
 use super::seen::SeenName;
 use super::signature::{
-    ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, PublicKey, SHA256_WITH_RSA, key_identifier, subject_public_key,
+    ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, ED25519, PublicKey, SHA256_WITH_RSA, key_identifier, subject_public_key,
 };
 use crate::env::Rng;
 use crate::model::{Algorithm, Host, KeyUse, Profile};
@@ -108,13 +108,14 @@ fn clamp(wanted: Validity, ca: &Facts) -> Result<Validity, PkiError> {
     }
 }
 
-/// RSA has NULL parameters (RFC 4055, 5), ECDSA none (RFC 5758, 3.2).
-fn algorithm_identifier(algorithm: Algorithm) -> Vec<u8> {
+/// RSA has NULL parameters (RFC 4055, 5), ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3) none.
+fn algorithm_identifier(algorithm: Option<Algorithm>) -> Vec<u8> {
     const NULL: &[u8] = &[5, 0];
     let (oid, parameters) = match algorithm {
-        Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => (SHA256_WITH_RSA, NULL),
-        Algorithm::EcdsaP256 => (ECDSA_WITH_SHA256, &[][..]),
-        Algorithm::EcdsaP384 => (ECDSA_WITH_SHA384, &[][..]),
+        Some(Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096) => (SHA256_WITH_RSA, NULL),
+        Some(Algorithm::EcdsaP256) => (ECDSA_WITH_SHA256, &[][..]),
+        Some(Algorithm::EcdsaP384) => (ECDSA_WITH_SHA384, &[][..]),
+        None => (ED25519, &[][..]),
     };
     tlv(SEQUENCE, &[&encode::oid(&oid), parameters])
 }

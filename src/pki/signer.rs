@@ -23,6 +23,10 @@ impl<'a> Signer<'a> {
     pub(super) fn key_identifier(&self) -> Vec<u8> {
         key_identifier(&self.bits)
     }
+
+    pub(super) fn sign_repeatably(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign_repeatably(message, &mut self.rng.borrow_mut())
+    }
 }
 
 impl rcgen::PublicKeyData for Signer<'_> {
@@ -32,9 +36,10 @@ impl rcgen::PublicKeyData for Signer<'_> {
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         match self.key.algorithm() {
-            Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
-            Algorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Algorithm::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            Some(Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096) => &rcgen::PKCS_RSA_SHA256,
+            Some(Algorithm::EcdsaP256) => &rcgen::PKCS_ECDSA_P256_SHA256,
+            Some(Algorithm::EcdsaP384) => &rcgen::PKCS_ECDSA_P384_SHA384,
+            None => &rcgen::PKCS_ED25519,
         }
     }
 }
