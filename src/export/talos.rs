@@ -2,7 +2,6 @@
 //! into the machine configurations of nodes that run (kubernetes-pki B.3, talosctl 1.13). Lays out a cluster, never a node:
 //! Talos' nodes make their leaves themselves.
 
-use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use zeroize::Zeroizing;
 
@@ -147,6 +146,7 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::model::State;
+    use base64::Engine as _;
 
     fn material() -> ClusterMaterial {
         let mut material =
