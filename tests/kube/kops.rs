@@ -18,6 +18,9 @@ use crate::programs;
 /// The cluster's name, which kops wants to be one of DNS.
 const CLUSTER: &str = "metal.k8s.local";
 
+/// The version of kops: it takes the last part of where it finds programs for that.
+const VERSION: &str = "1.36.2";
+
 /// The keysets that kops makes where it finds none.
 const KEYSETS: [&str; 8] = [
     "apiserver-aggregator-ca",
@@ -58,7 +61,7 @@ impl Store {
         let images = images.map(|name| format!("images/{name}-ARCH.tar.gz"));
         for path in programs.iter().chain(&images) {
             for arch in ["amd64", "arm64"] {
-                let path = self.directory.join("base").join(path.replace("ARCH", arch));
+                let path = self.directory.join(VERSION).join(path.replace("ARCH", arch));
                 fs::create_dir_all(path.parent().expect("a folder")).expect("a writable scratch directory");
                 fs::write(&path, "x").expect("a writable scratch directory");
                 let sum = PathBuf::from(format!("{}.sha256", path.display()));
@@ -85,7 +88,7 @@ impl Store {
             .args([programs::kops()])
             .current_dir(&self.directory)
             .env("KOPS_STATE_STORE", url("store"))
-            .env("KOPS_BASE_URL", url("base"))
+            .env("KOPS_BASE_URL", url(VERSION))
             .env("KOPS_FEATURE_FLAGS", "Metal,-ImageDigest");
         let ended = run.args(args).args(more).ends();
         assert!(ended.output.status.success(), "{ended}");
