@@ -16,7 +16,7 @@ pub mod pem;
 pub mod rbac;
 pub mod script;
 pub mod trust_bundle;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use archive::archive;
 pub use error::ExportError;

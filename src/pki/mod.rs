@@ -14,6 +14,7 @@ mod desired;
 mod encode;
 mod error;
 mod facts;
+mod given;
 #[cfg(test)]
 mod golden;
 mod halves;
@@ -33,6 +34,7 @@ pub use check::{check_issued_by, check_leaf};
 pub use desired::{organizations, subject_alt_names};
 pub use error::PkiError;
 pub use facts::{ExtensionFacts, Facts, not_after};
+pub use given::{Given, GivenError, adoptable_authority};
 pub use halves::SeenKey;
 pub use key::PrivateKey;
 pub use kind::{KeyKind, SignatureKind};
