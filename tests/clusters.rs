@@ -133,14 +133,6 @@ fn a_name_is_taken_for_ever() {
 }
 
 #[test]
-fn other_distributions_are_refused_by_name() {
-    let ground = Ground::new(&["alice"], 1, 1);
-    for name in ["k3s", "rke2", "k0s", "talos"] {
-        ground.run("alice", &format!("{NEW} --distribution {name}")).ends(2).says("kubeadm");
-    }
-}
-
-#[test]
 fn a_cluster_comes_from_a_file_too() {
     let ground = Ground::new(&["alice"], 1, 1);
     let file = ground.dir.path().join("prod.toml");

@@ -444,6 +444,35 @@ fn every_case_on_the_page_about_lost_keys_is_staged() {
 }
 
 #[test]
+fn the_page_on_monitoring_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, _) = desk.follow("docs/MONITORING.md");
+    assert_eq!(commands, 6);
+}
+
+#[test]
+fn the_page_on_delivery_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, _) = desk.follow("docs/DELIVERY.md");
+    assert_eq!(commands, 10);
+}
+
+#[test]
+fn the_page_on_name_constraints_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, _) = desk.follow("docs/NAME-CONSTRAINTS.md");
+    assert_eq!(commands, 8);
+}
+
+#[test]
+fn the_page_on_distributions_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, printed) = desk.follow("docs/DISTRIBUTIONS.md");
+    assert!(commands >= 25, "{commands}");
+    assert!(printed.contains("k3s certificate rotate-ca --path=DIR --force"), "{printed}");
+}
+
+#[test]
 fn the_page_on_auditing_runs() {
     let mut desk = Desk::with_a_cluster();
     let shown = desk.step("alice", "kluis cert show cp-1/admin -c prod -o json");

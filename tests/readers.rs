@@ -311,7 +311,7 @@ fn an_export_never_lands_in_git_and_no_worker_gets_ca_keys() {
     assert!(said.err.contains("runs no control plane"), "{}", said.err);
     let said = run_kluis(&stock, &["export", "pem", "-c", "prod", "--node", "w-2", "--out", to]).ends(2);
     assert!(said.err.contains("there are: w-1"), "{}", said.err);
-    run_kluis(&stock, &["export", "k3s", "-c", "prod", "--node", "w-1", "--out", to]).ends(2);
+    run_kluis(&stock, &["export", "k3s", "-c", "prod", "--node", "w-1", "--out", to]).ends(3);
     assert!(!out.exists());
 }
 

@@ -138,6 +138,7 @@ fn filled(line: &str) -> String {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').unwrap();
         let value = match name {
+            name if name.contains("layout") => "kubeadm",
             name if name.contains("node") => "cp-1",
             name if name.contains("keyset") => "encryption",
             name if name.contains("person") => "alice",

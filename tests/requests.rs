@@ -485,6 +485,40 @@ fn a_cluster_that_is_not_there_has_no_certificates_to_look_at() {
 }
 
 #[test]
+fn figures_for_prometheus_are_one_file_and_of_a_valid_tree_alone() {
+    let ground = staffed(1);
+    let file = ground.dir.path().join("kluis.prom");
+    let words = format!("cert expiry --prometheus {}", file.display());
+    let listed = data(&ground.run("bob", &format!("{words} -o json")).ends(0), "cert expiry");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let samples: Vec<&str> = text.lines().filter(|line| line.contains("_not_after_timestamp_seconds{")).collect();
+    let certificates = listed["certificates"].as_array().unwrap();
+    assert_eq!(samples.len(), certificates.len());
+    for (sample, certificate) in samples.iter().zip(certificates) {
+        let end = kluis::model::Time::parse(certificate["not_after"].as_str().unwrap()).unwrap();
+        assert_eq!(sample.rsplit(' ').next(), Some(end.unix().to_string().as_str()), "{sample}");
+        assert!(sample.contains("{cluster=\"prod\",kind="), "{sample}");
+    }
+    let ends = |line: &str| text.lines().any(|known| known == line);
+    assert!(
+        ends("kluis_verified 1") && ends(&format!("kluis_written_timestamp_seconds {}", ground.now.unix())),
+        "{text}"
+    );
+    assert!(text.contains("\nkluis_epoch_expires_timestamp_seconds "), "{text}");
+    assert!(text.ends_with('\n') && ground.run("bob", "cert expiry --prometheus -").ends(0).out == text);
+    // With --quick nothing was verified, and that is said.
+    let quick = ground.run("bob", "cert expiry --quick --prometheus -").ends(0).out;
+    assert!(quick.contains("\nkluis_verified 0\n") && !quick.contains("epoch"), "{quick}");
+    // Never among what people signed; and no figures of a tree that is not valid, so that their age tells.
+    let inside = ground.repo().join("clusters/prod/kluis.prom");
+    refused(&ground, "bob", &format!("cert expiry --prometheus {}", inside.display()), 2, "among the files");
+    ground.edit("clusters/prod/cluster.toml", |text| format!("{text}# edited\n"));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(ground.run("bob", &words).exit, 3);
+    assert!(!file.exists());
+}
+
+#[test]
 fn what_ends_soon_is_renewed_and_the_rest_stays() {
     let mut ground = staffed(1);
     let apiserver = "clusters/prod/certs/node/cp-1/apiserver.crt";

@@ -1,14 +1,18 @@
 //! `cert`: certificates, issued, listed and shown. Owns the words and flags; the rest is `ops::cert`'s.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::report::Text;
 use super::{Answer, Global, Report};
 use crate::model::{NodeName, Profile, Remedy, Span, displayed};
 use crate::ops::cert::expiry::{self, Expiry};
+use crate::ops::beside;
+use crate::ops::cert::metrics;
 use crate::ops::cert::renew::{self, Renewed};
+use crate::ops::verify::find_root;
 use crate::ops::cert::view::{self, CertList, CertPage};
 use crate::ops::cert::{IssueReport, node, own};
 use crate::ops::{Failure, Gate, Session};
@@ -62,9 +66,10 @@ renewed: they ask for the next with `kluis request new`.")]
   kluis cert expiry -c prod --within 90d
   kluis cert expiry --at 2027-06-01T00:00:00Z
   kluis cert expiry --quick -o json
+  kluis cert expiry --prometheus /var/lib/node_exporter/kluis.prom
 
 Those of CAs and nodes; --people adds people's, which end soon on purpose. Ends 0 whatever it finds: `kluis verify`
-ends 5 where something ends within 30 days.")]
+ends 5 where something ends within 30 days. docs/MONITORING.md has alerts for what --prometheus writes.")]
     Expiry {
         /// Only those that end within this time
         #[arg(long, value_name = "DURATION")]
@@ -75,6 +80,9 @@ ends 5 where something ends within 30 days.")]
         /// Read the certificates alone, and verify nothing
         #[arg(long)]
         quick: bool,
+        /// Write when they end to FILE for Prometheus, through node_exporter's textfile collector; - for stdout
+        #[arg(long, value_name = "FILE", conflicts_with = "within")]
+        prometheus: Option<PathBuf>,
     },
     /// List certificates, of all clusters unless -c names one
     #[command(after_help = "EXAMPLES\n  kluis cert list\n  kluis cert list -c prod --all -o json")]
@@ -142,15 +150,26 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let owed = renewed.written.findings.clone();
             Ok(Answer::written(renewed, &owed))
         }
-        Action::Expiry { within, people, quick } => {
+        Action::Expiry { within, people, quick, prometheus } => {
             let mut wanted =
                 expiry::Wanted { clusters: global.named_clusters().to_vec(), within: *within, people: *people };
-            if *quick {
-                return Ok(Answer::fine(expiry::quick(session, &wanted)?));
+            let (ends, epoch) = if *quick {
+                (expiry::quick(session, &wanted)?, None)
+            } else {
+                let repository = session.open_reading(&Gate::Valid)?;
+                wanted.clusters = global.clusters_or_all(&repository)?;
+                (expiry::expiry(&repository, &wanted, session.now)?, Some(repository.epoch()?.expires))
+            };
+            let Some(path) = prometheus else { return Ok(Answer::fine(ends)) };
+            let content = metrics::text(&ends, epoch, session.now);
+            if path == Path::new("-") {
+                return Ok(Answer::fine(Text { content, data: json!(ends) }));
             }
-            let repository = session.open_reading(&Gate::Valid)?;
-            wanted.clusters = global.clusters_or_all(&repository)?;
-            Ok(Answer::fine(expiry::expiry(&repository, &wanted, session.now)?))
+            let root = find_root(&session.settings.dir)?;
+            if !session.settings.dry_run {
+                beside::write(&root, path, content.as_bytes(), "cert expiry --prometheus -")?;
+            }
+            Ok(Answer::fine(ends))
         }
         Action::List { all } => {
             let repository = session.open_reading(&Gate::Valid)?;

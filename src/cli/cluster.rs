@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Answer, Global, Report};
+use crate::export::Layout;
 use crate::model::{
     Algorithm, Cidr, ClusterName, Distribution, Endpoint, Host, KubernetesVersion, PersonName, displayed,
 };
@@ -33,6 +34,8 @@ enum Action {
       --node cp-1=10.0.0.11,cp-1.example.org:control-plane,etcd --node w-1=10.0.0.21:worker
   kluis cluster new prod --endpoint https://api.prod.example.org:6443 --kubernetes 1.36 \\
       --keyholder alice --keyholder bob --issuer alice --super-admin
+  kluis cluster new edge --distribution k3s --endpoint https://edge.example.org:6443 --kubernetes 1.36 \\
+      --node s-1=10.1.0.11:control-plane,etcd --node a-1=10.1.0.21:worker
   kluis cluster new prod --from prod.toml --yes
 
 Asks before it acts. Two signatures, and nothing is opened. Where the next epoch takes more signatures than
@@ -98,13 +101,13 @@ struct NewArgs {
     /// A node: NAME=ADDRESS[,ADDRESS...]:ROLE[,ROLE...] (repeatable)
     #[arg(long, value_name = "NODE")]
     node: Vec<NodeWords>,
-    /// Its distribution
-    #[arg(long, value_name = "NAME", value_parser = distribution, default_value = "kubeadm")]
+    /// Its distribution: kubeadm, k3s, rke2, k0s or talos
+    #[arg(long, value_name = "NAME", default_value = "kubeadm")]
     distribution: Distribution,
     /// The algorithm of its keys: ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096
     #[arg(long, value_name = "NAME", default_value = "ecdsa-p256")]
     algorithm: Algorithm,
-    /// A range of service addresses (twice for dual stack); 10.96.0.0/12 if left out
+    /// A range of service addresses (twice for dual stack); 10.96.0.0/12 if left out, 10.43.0.0/16 for k3s and rke2
     #[arg(long, value_name = "CIDR", value_parser = Cidr::parse)]
     service_cidr: Vec<Cidr>,
     /// The DNS domain of its services
@@ -134,13 +137,6 @@ fn kubernetes(text: &str) -> Result<KubernetesVersion, String> {
     KubernetesVersion::parse(text).ok_or_else(|| "a version looks like 1.36 or 1.36.3".to_owned())
 }
 
-fn distribution(text: &str) -> Result<Distribution, String> {
-    use Distribution::{K0s, K3s, Kubeadm, Rke2, Talos};
-    let known = [Kubeadm, K3s, Rke2, K0s, Talos];
-    let names = || known.map(Distribution::as_str).join(", ");
-    known.into_iter().find(|one| one.as_str() == text).ok_or_else(|| format!("there are {}", names()))
-}
-
 impl NewArgs {
     fn wanted(&self) -> Result<Wanted, Failure> {
         let text = match (&self.from, &self.endpoint, self.kubernetes) {
@@ -164,7 +160,7 @@ impl NewArgs {
     }
 
     fn description(&self, endpoint: &Endpoint, kubernetes: KubernetesVersion) -> Result<Description, Failure> {
-        let standard = || Cidr::parse("10.96.0.0/12").map_err(Failure::usage);
+        let standard = || Cidr::parse(self.distribution.service_cidr()).map_err(Failure::usage);
         let service_cidrs = match self.service_cidr.as_slice() {
             [] => vec![standard()?],
             given => given.to_vec(),
@@ -261,7 +257,8 @@ fn clusters(global: &Global, session: &mut Session) -> Result<Vec<ClusterName>, 
 impl Report for NewCluster {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         let verb = if self.written.dry_run { "Would make" } else { "Made" };
-        writeln!(out, "{verb} cluster {} (kubeadm {}, {})", self.cluster, self.kubernetes, self.endpoint)?;
+        let (cluster, distribution) = (&self.cluster, self.distribution);
+        writeln!(out, "{verb} cluster {cluster} ({distribution} {}, {})", self.kubernetes, self.endpoint)?;
         for made in &self.keysets {
             let end = made.not_after.map(|end| format!("  until {end}")).unwrap_or_default();
             let hash = made.sha256.map(|sha256| format!("  {}", sha256.h16())).unwrap_or_default();
@@ -269,7 +266,10 @@ impl Report for NewCluster {
         }
         for node in &self.nodes {
             let (name, roles, count) = (&node.name, node.roles.join(", "), node.certificates.len());
-            writeln!(out, "  node {name} ({roles}): {count} certificates")?;
+            match self.distribution.makes_leaves() {
+                true => writeln!(out, "  node {name} ({roles}): {distribution} makes its certificates")?,
+                false => writeln!(out, "  node {name} ({roles}): {count} certificates")?,
+            }
         }
         writeln!(out, "  sealed to  {}", names(&self.keyholders))?;
         writeln!(out, "  issuers    {}", names(&self.issuers))?;
@@ -285,9 +285,13 @@ impl Report for NewCluster {
             return Ok(());
         }
         write_written(out, &self.written)?;
+        let layout = Layout::of(self.distribution);
         match (self.written.missing_signatures.as_slice(), self.nodes.first()) {
+            ([], _) if layout.node.is_none() => {
+                writeln!(out, "next: kluis export {} -c {cluster} --out DIR", layout.name)
+            }
             ([], Some(node)) => {
-                writeln!(out, "next: kluis export kubeadm -c {} --node {} --out DIR", self.cluster, node.name)
+                writeln!(out, "next: kluis export {} -c {cluster} --node {} --out DIR", layout.name, node.name)
             }
             ([], None) => writeln!(
                 out,
@@ -421,7 +425,7 @@ impl Report for Applied {
         if !self.written.missing_signatures.is_empty() {
             writeln!(out, "next: {} must run kluis trust sign", names(&self.written.missing_signatures))?;
         } else if self.clusters.iter().any(|change| !change.issue.is_empty()) {
-            writeln!(out, "next: export the nodes whose certificates changed: kluis export kubeadm --help")?;
+            writeln!(out, "next: export the nodes whose certificates changed: kluis export --help")?;
         }
         Ok(())
     }

@@ -25,14 +25,19 @@ use crate::ops::{Failure, Gate, Session};
     kluis export kubeadm -c prod --all-nodes --out /root/k8s\n  \
     kluis export pem -c prod --node w-1 --out /root/w-1\n  \
     kluis export pem -c prod --keyset kubernetes --out /root/ca\n  \
+    kluis export pem -c prod --out /root/trust\n  \
+    kluis export k3s -c edge --node s-1 --out /root/s-1\n  \
+    kluis export k0s -c lab --all-nodes --out /root/lab\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
-    kluis export kubeadm -c prod --node w-1 --as tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
+    kluis export kubeadm -c prod --node w-1 --tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
     kluis export rbac -c prod --role developers=edit | kubectl apply -f -\n  \
     kluis export kubeadm-config -c prod --node cp-1 > kubeadm.yaml\n  \
     kluis export trust-bundle -c prod | kubectl apply -f -\n\n\
     kubeadm is DIR/pki and DIR/*.conf, as under /etc/kubernetes. Opens one sealed file for a worker, three for a\n\
-    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them. rbac binds the groups that the epoch lets\n\
+    control-plane node. CA keys stay sealed unless --with-ca-keys asks for them; k3s and rke2 sign with them on each server\n\
+    and always get them. k0s is what lies under /var/lib/k0s. pem is for any distribution: a node, one keyset (--keyset), or\n\
+    without either the whole cluster. rbac binds the groups that the epoch lets\n\
     people ask for, in these generations alone: kluis:admins to cluster-admin, another GROUP to a ClusterRole that --role\n\
     names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
     `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
@@ -57,11 +62,11 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Instead, one sealed archive on stdout: `node` for the key that cluster.toml names for it; a public SSH host key
     /// (ssh-ed25519, ssh-rsa), also as ssh-keyscan prints it; or an age recipient (repeatable)
-    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "as_"])]
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "tar"])]
     seal_to: Vec<String>,
-    /// Instead, one archive on stdout, in the clear
-    #[arg(long = "as", value_name = "FORM", value_parser = ["tar"], conflicts_with = "out")]
-    as_: Option<String>,
+    /// Instead, one tar archive on stdout, in the clear
+    #[arg(long, conflicts_with = "out")]
+    tar: bool,
     /// The private keys of the CAs too: whoever reads them can issue, on no record
     #[arg(long)]
     with_ca_keys: bool,
@@ -123,23 +128,22 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
         (Some(node), _) => Subject::Node(node.clone()),
         (None, Some(keyset)) => Subject::Keyset(*keyset),
         (None, None) if args.all_nodes => Subject::AllNodes,
-        (None, None) => {
-            return Err(Failure::usage("say what to export: --node NAME, --all-nodes, or --keyset NAME (pem)"));
-        }
+        (None, None) if layout.cluster.is_some() => Subject::Cluster,
+        (None, None) => return Err(Failure::usage("say what to export: --node NAME or --all-nodes")),
     };
     let to = match args.seal_to.as_slice() {
         [only] if only == "node" => SealTo::Node,
         given => SealTo::Given(given.to_vec()),
     };
-    let target = match (&args.out, args.seal_to.is_empty(), &args.as_) {
+    let target = match (&args.out, args.seal_to.is_empty(), args.tar) {
         (Some(dir), ..) => Target::Folder(dir),
         (None, false, _) => Target::Sealed(&to),
-        (None, true, Some(_)) if session.terminal.shows_answer() => {
+        (None, true, true) if session.terminal.shows_answer() => {
             return Err(Failure::usage("an archive with keys is nothing for a screen: send it on, through a pipe"));
         }
-        (None, true, Some(_)) => Target::Archive,
-        (None, true, None) => {
-            return Err(Failure::usage("say where to: --out DIR, --seal-to RECIPIENT, or --as tar"));
+        (None, true, true) => Target::Archive,
+        (None, true, false) => {
+            return Err(Failure::usage("say where to: --out DIR, --seal-to RECIPIENT, or --tar"));
         }
     };
     let repository = session.open_reading(&Gate::Valid)?;

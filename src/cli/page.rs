@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::global::Output;
 use super::{Answer, Global, Report};
 use crate::model::{Remedy, displayed};
+use crate::ops::beside;
 use crate::ops::overview::{self, Overview};
 use crate::ops::{Failure, Session};
 
@@ -63,7 +64,7 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             return Ok(Answer::judged(Stream(page.clone()), gathered.findings));
         }
         if !session.settings.dry_run {
-            overview::write(&gathered.root, path, page.as_bytes())?;
+            beside::write(&gathered.root, path, page.as_bytes(), "report --html report.html")?;
         }
     }
     let file = target.map(|path| path.display().to_string());

@@ -1,5 +1,6 @@
 //! Why an export is refused, and what mends it. Facts only; no secret ever stands in one.
 
+use super::Layout;
 use crate::model::{ClusterName, Distribution, Generation, Keyset, KubernetesVersion, NodeName, Profile, Remedy};
 
 /// Why an export is refused. Nothing was laid out.
@@ -46,10 +47,8 @@ pub enum ExportError {
         keyset: Keyset,
     },
     /// A private key of a keyset was not among what was opened.
-    #[error("the issuing key of {keyset} was not opened for node {node}")]
+    #[error("the issuing key of {keyset} was not opened")]
     MissingKeysetKey {
-        /// The node.
-        node: NodeName,
         /// The keyset.
         keyset: Keyset,
     },
@@ -81,12 +80,12 @@ pub enum ExportError {
         generation: Generation,
     },
     /// The layout of another distribution.
-    #[error("cluster {cluster} runs on {distribution}, which does not read kubeadm's files")]
+    #[error("cluster {cluster} runs on {distribution}, which does not read the files of {layout}")]
     Distribution {
         /// The cluster.
         cluster: ClusterName,
-        /// The node.
-        node: NodeName,
+        /// The layout that was asked for.
+        layout: &'static str,
         /// What it runs on.
         distribution: Distribution,
     },
@@ -161,17 +160,19 @@ impl ExportError {
             | Self::MissingCertificate { cluster, .. }
             | Self::NoEtcd { cluster }
             | Self::NoEtcdAddress { cluster, .. } => Some(Remedy::ClusterApply(cluster.clone())),
-            Self::NotKubeadm { cluster, .. } => {
-                Some(Remedy::Kluis(format!("export pem -c {cluster} --all-nodes --out DIR")))
+            Self::NotKubeadm { cluster, distribution } | Self::Distribution { cluster, distribution, .. } => {
+                let of = Layout::of(*distribution);
+                let layout = of.name;
+                Some(match of.node {
+                    Some(_) => Remedy::Kluis(format!("export {layout} -c {cluster} --all-nodes --out DIR")),
+                    None => Remedy::Kluis(format!("export {layout} -c {cluster} --out DIR")),
+                })
             }
             Self::MissingKey { cluster, node, .. } => Some(Remedy::CertIssue(cluster.clone(), node.clone())),
             Self::NoIssuer { .. }
             | Self::ServiceAccountOrder { .. }
             | Self::EncryptionKey { .. }
             | Self::EncryptionKeyTwice { .. } => Some(Remedy::Verify),
-            Self::Distribution { cluster, node, .. } => {
-                Some(Remedy::Kluis(format!("export pem -c {cluster} --node {node} --out DIR")))
-            }
             Self::Symmetric { keyset } => Some(Remedy::Kluis(format!("open {keyset}"))),
             Self::NoTrustBundle { .. } | Self::NoControlPlane { .. } => Some(Remedy::Kluis("export --help".to_owned())),
             Self::MissingKeysetKey { .. }

@@ -27,6 +27,11 @@ impl Files {
         self.add(path, PRIVATE, content);
     }
 
+    /// A secret file with the mode that its distribution gives it.
+    pub(super) fn secret_of(&mut self, path: impl Into<String>, mode: u32, content: Secret) {
+        self.add(path, mode, content);
+    }
+
     /// Certificates as PEM.
     pub(super) fn certificates(&mut self, path: impl Into<String>, pem: Vec<u8>) {
         self.add(path, PUBLIC, Secret::new(pem));

@@ -1,14 +1,12 @@
 //! Material for the tests of this layer. Certificates are opaque to an export, so they are just bytes that
 //! say what they stand for; keys are real.
 
-use std::collections::BTreeMap;
-
 use crate::env::Rng;
-use crate::model::{Algorithm, ClusterConfig, ClusterName, Generation, Keyset, Profile, Time};
+use crate::model::{Algorithm, ClusterConfig, ClusterName, Distribution, Generation, Keyset, Profile, State, Time};
 use crate::pki::{self, CaSpec, LeafSpec, PrivateKey, Validity};
 use crate::secret::Secret;
 
-use super::{Exported, Material, kubeadm};
+use super::{CaGeneration, ClusterMaterial, Exported, Material, SigningGeneration, kubeadm};
 
 pub(super) fn keys(count: usize) -> Vec<PrivateKey> {
     PrivateKey::generate_many(Algorithm::EcdsaP256, count)
@@ -24,44 +22,69 @@ pub(super) fn generation(number: u32) -> Generation {
 
 /// Everything that the node cp-1 with `roles` (comma-separated) may draw on; two trusted CAs each.
 pub(super) fn material(kubernetes: &str, roles: &str) -> Material {
+    material_of(Distribution::Kubeadm, kubernetes, roles)
+}
+
+/// The same of a node of any distribution, with the keysets that it has.
+pub(super) fn material_of(distribution: Distribution, kubernetes: &str, roles: &str) -> Material {
     let roles = roles.split(',').map(|role| format!("{role:?}")).collect::<Vec<_>>().join(", ");
     let config = ClusterConfig::parse(&format!(
-        "distribution = \"kubeadm\"\nkubernetes = {kubernetes:?}\nendpoint = \"https://api.example.org:6443\"\n\
+        "distribution = \"{distribution}\"\nkubernetes = {kubernetes:?}\nendpoint = \"https://api.example.org:6443\"\n\
          [[node]]\nname = \"cp-1\"\nroles = [{roles}]\naddresses = [\"10.0.0.11\"]\n"
     ))
     .unwrap();
     let node = config.nodes[0].clone();
-    let cas = [Keyset::Kubernetes, Keyset::FrontProxy, Keyset::Etcd];
-    let certificate = |keyset: Keyset, generation: u8| format!("{keyset}-g{generation}").into_bytes();
-    let profiles: Vec<Profile> = node.profiles().collect();
+    let authority = |keyset: Keyset| {
+        let one = |number: u32, state| CaGeneration {
+            generation: generation(number),
+            state,
+            certificate: format!("{keyset}-g{number}").into_bytes(),
+            key: None,
+        };
+        // Not in the order in which they are to be written.
+        (keyset, vec![one(1, State::Retiring), one(2, State::Issuing)])
+    };
+    let signs = |number: u32, state, private: bool| {
+        let key = key();
+        SigningGeneration { generation: generation(number), state, public: key.spki(), key: private.then_some(key) }
+    };
+    let token = |name: &str| (name.to_owned(), Secret::new(format!("the-{name}-token").into_bytes()));
+    let tokens: &[&str] = match distribution {
+        Distribution::K3s | Distribution::Rke2 => &["agent", "server"],
+        _ => &[],
+    };
+    let profiles: Vec<Profile> = node.profiles(config.distribution).collect();
     let control_plane = super::material::is_control_plane(&node);
-    let service_account = control_plane.then(key);
     let encryption = [2, 1].map(|number: u8| (generation(number.into()), Secret::new(vec![number; 32])));
-    Material {
-        cluster: ClusterName::parse("prod").unwrap(),
-        bundles: cas.map(|ca| (ca, vec![certificate(ca, 1), certificate(ca, 2)])).into(),
-        issuing_certificates: cas.map(|ca| (ca, certificate(ca, 2))).into(),
-        certificates: profiles.iter().map(|p| (*p, p.as_str().as_bytes().to_vec())).collect(),
-        keys: profiles.iter().copied().zip(keys(profiles.len())).collect(),
-        service_account_public: service_account.iter().map(PrivateKey::spki).chain([key().spki()]).collect(),
-        service_account_private: service_account,
+    let keysets = distribution.keysets().iter().copied();
+    let cluster = ClusterMaterial {
+        name: ClusterName::parse("prod").unwrap(),
+        authorities: keysets.filter(|keyset| keyset.is_ca()).map(authority).collect(),
+        service_account: vec![signs(2, State::Issuing, control_plane), signs(1, State::Retiring, false)],
         encryption: encryption.into_iter().filter(|_| control_plane).collect(),
-        super_admin: None,
-        ca_keys: BTreeMap::new(),
-        kept: std::collections::BTreeSet::new(),
+        tokens: tokens.iter().map(|name| token(name)).collect(),
         groups: vec!["kluis:admins".to_owned()],
         config,
+    };
+    Material {
+        cluster,
+        certificates: profiles.iter().map(|p| (*p, p.as_str().as_bytes().to_vec())).collect(),
+        keys: profiles.iter().copied().zip(keys(profiles.len())).collect(),
+        super_admin: None,
+        kept: std::collections::BTreeSet::new(),
         node,
     }
 }
 
 pub(super) fn with_ca_keys(mut material: Material) -> Material {
-    material.ca_keys = [Keyset::Kubernetes, Keyset::FrontProxy, Keyset::Etcd].into_iter().zip(keys(3)).collect();
+    for one in material.cluster.authorities.values_mut().flatten().filter(|one| one.state == State::Issuing) {
+        one.key = Some(key());
+    }
     material
 }
 
 pub(super) fn kubeadm(kubernetes: &str, roles: &str) -> Exported {
-    (kubeadm::LAYOUT.files)(&material(kubernetes, roles)).unwrap()
+    (kubeadm::LAYOUT.node.unwrap().files)(&material(kubernetes, roles)).unwrap()
 }
 
 /// `MODE PATH` a line.

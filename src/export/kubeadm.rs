@@ -11,11 +11,17 @@ use crate::secret::Secret;
 use super::files::Files;
 use super::kubeconfig::{ClientKey, Kubeconfig};
 use super::material::{is_control_plane, runs_etcd, takes_key_of};
-use super::{ExportError, Exported, Layout, Material, Needed, encryption, rbac};
+use super::{CaKeys, ExportError, Exported, Layout, Material, Needed, OfNode, encryption, rbac};
 
 /// Files for `/etc/kubernetes`.
-pub const LAYOUT: Layout =
-    Layout { name: "kubeadm", about: "a node's /etc/kubernetes, as kubeadm makes it", needs, files };
+pub const LAYOUT: Layout = Layout {
+    name: "kubeadm",
+    about: "a node's /etc/kubernetes, as kubeadm makes it",
+    distributions: &[Distribution::Kubeadm],
+    ca_keys: CaKeys::OnRequest,
+    node: Some(OfNode { needs, files }),
+    cluster: None,
+};
 
 /// Where kubelet.conf looks for a key that never left its node.
 const KEPT_KEY: &str = "/var/lib/kubelet/pki/kubelet-client.key";
@@ -103,14 +109,14 @@ pub fn public_content(material: &Material) -> Result<Vec<Public>, ExportError> {
     let mut public = Vec::new();
     for (path, part) in public_parts(&material.node) {
         let content = match part {
-            Part::Bundle(keyset) => material.bundle_pem(keyset)?,
+            Part::Bundle(keyset) => material.cluster.bundle_pem(keyset)?,
             Part::Leaf(profile) => pki::certificate_pem(material.certificate(profile)?),
             Part::ServiceAccount => {
-                material.service_account_public.iter().flat_map(|spki| pki::public_pem(spki)).collect()
+                material.cluster.service_account_public().iter().flat_map(|spki| pki::public_pem(spki)).collect()
             }
             Part::Conf(profile) => {
                 let (path, field) = (path.clone(), Some("certificate-authority-data"));
-                public.push(Public { path, field, content: material.bundle_pem(Keyset::Kubernetes)? });
+                public.push(Public { path, field, content: material.cluster.bundle_pem(Keyset::Kubernetes)? });
                 pki::certificate_pem(material.certificate(profile)?)
             }
         };
@@ -121,7 +127,8 @@ pub fn public_content(material: &Material) -> Result<Vec<Public>, ExportError> {
 }
 
 fn files(material: &Material) -> Result<Exported, ExportError> {
-    check(material)?;
+    material.check_ca_keys()?;
+    LAYOUT.check(&material.cluster.name, &material.cluster.config)?;
     let mut files = Files::default();
     add_trust(&mut files, material)?;
     add_leaves(&mut files, material, EVERY_NODE)?;
@@ -131,23 +138,10 @@ fn files(material: &Material) -> Result<Exported, ExportError> {
     if is_control_plane(&material.node) {
         add_control_plane(&mut files, material)?;
     } else {
-        let server = material.config.endpoint.as_str();
+        let server = material.cluster.config.endpoint.as_str();
         add_kubeconfig(&mut files, material, "kubelet.conf", Profile::KubeletClient, server)?;
     }
     Ok(Exported { files: files.finish_with_sums(), notes: notes(material) })
-}
-
-/// Refuses what no file could make work: another distribution's cluster, and CA keys out of place.
-fn check(material: &Material) -> Result<(), ExportError> {
-    material.check_ca_keys()?;
-    match material.config.distribution {
-        Distribution::Kubeadm => Ok(()),
-        distribution => Err(ExportError::Distribution {
-            cluster: material.cluster.clone(),
-            node: material.node.name.clone(),
-            distribution,
-        }),
-    }
 }
 
 fn add_trust(files: &mut Files, material: &Material) -> Result<(), ExportError> {
@@ -159,7 +153,7 @@ fn add_trust(files: &mut Files, material: &Material) -> Result<(), ExportError> 
             _ => is_control_plane(node),
         };
         if wanted {
-            files.certificates(format!("{path}.crt"), material.bundle_pem(*keyset)?);
+            files.certificates(format!("{path}.crt"), material.cluster.bundle_pem(*keyset)?);
         }
     }
     Ok(())
@@ -177,14 +171,14 @@ fn add_leaves(files: &mut Files, material: &Material, leaves: &[(Profile, &str)]
 
 fn add_control_plane(files: &mut Files, material: &Material) -> Result<(), ExportError> {
     let local = local_server(material)?;
-    let endpoint = material.config.endpoint.as_str();
-    let minor = material.config.kubernetes.minor;
+    let endpoint = material.cluster.config.endpoint.as_str();
+    let minor = material.cluster.config.kubernetes.minor;
     add_leaves(files, material, CONTROL_PLANE)?;
-    files.secret("pki/sa.key", material.service_account()?.to_traditional_pem());
-    files.public_keys("pki/sa.pub", &material.service_account_public);
-    if !material.encryption.is_empty() {
+    files.secret("pki/sa.key", material.cluster.service_account_key()?.to_traditional_pem());
+    files.public_keys("pki/sa.pub", &material.cluster.service_account_public());
+    if !material.cluster.encryption.is_empty() {
         let path = "pki/encryption-config.yaml";
-        files.secret(path, encryption::configuration(path, &material.encryption)?);
+        files.secret(path, encryption::configuration(path, &material.cluster.encryption)?);
     }
     // Each component talks to the API server beside it: through the endpoint it could meet one that is older
     // than itself during an upgrade. The kubelet does so from 1.33 on (kubernetes-pki A.2).
@@ -203,7 +197,7 @@ fn add_control_plane(files: &mut Files, material: &Material) -> Result<(), Expor
 /// `https://ADDRESS:6443` of the node's own API server.
 fn local_server(material: &Material) -> Result<String, ExportError> {
     let address: IpAddr = material.node.advertise_address().ok_or_else(|| ExportError::NoAdvertiseAddress {
-        cluster: material.cluster.clone(),
+        cluster: material.cluster.name.clone(),
         node: material.node.name.clone(),
     })?;
     Ok(format!("https://{}", SocketAddr::new(address, PORT)))
@@ -252,11 +246,11 @@ fn kubeconfig(
     client_key: ClientKey,
 ) -> Result<Secret, ExportError> {
     Kubeconfig {
-        cluster: material.cluster.to_string(),
+        cluster: material.cluster.name.to_string(),
         server: server.to_owned(),
         user,
         // In a rotation both: whoever had the former CA alone would be out when the first API server shows a new leaf.
-        certificate_authorities: material.bundle_pem(Keyset::Kubernetes)?,
+        certificate_authorities: material.cluster.bundle_pem(Keyset::Kubernetes)?,
         client_certificate: pki::certificate_pem(certificate),
         client_key,
     }
@@ -266,15 +260,15 @@ fn kubeconfig(
 /// Adds the CA keys that were asked for, and `pki/ca-signing.crt`: controller-manager signs nothing with a
 /// file of several certificates (kubernetes-pki CA017, CA019), and `pki/ca.crt` is a bundle in a rotation.
 fn add_ca_keys(files: &mut Files, material: &Material) -> Result<(), ExportError> {
-    if material.ca_keys.is_empty() {
+    if !material.cluster.has_ca_keys() {
         return Ok(());
     }
     for (keyset, path) in CAS {
         if takes_key_of(&material.node, *keyset) {
-            files.secret(format!("{path}.key"), material.ca_key(*keyset)?.to_traditional_pem());
+            files.secret(format!("{path}.key"), material.cluster.ca_key(*keyset)?.to_traditional_pem());
         }
     }
-    files.certificates("pki/ca-signing.crt", pki::certificate_pem(material.issuing(Keyset::Kubernetes)?));
+    files.certificates("pki/ca-signing.crt", pki::certificate_pem(material.cluster.issuing(Keyset::Kubernetes)?));
     Ok(())
 }
 
@@ -313,9 +307,7 @@ fn notes(material: &Material) -> Vec<String> {
         control_plane_notes(material, &mut notes);
     }
     // kubernetes-pki A.2: it compares all of the CA data with the first certificate of ca.crt; from 1.31 on the first alone.
-    if material.config.kubernetes.minor <= 30
-        && material.bundles.get(&Keyset::Kubernetes).is_some_and(|cas| cas.len() > 1)
-    {
+    if material.cluster.config.kubernetes.minor <= 30 && material.cluster.generations(Keyset::Kubernetes).len() > 1 {
         notes.push(
             "kubeadm up to 1.30 refuses kubeconfigs with two CAs: leave it alone until the rotation is over".to_owned(),
         );
@@ -324,9 +316,9 @@ fn notes(material: &Material) -> Vec<String> {
 }
 
 fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
-    let minor = material.config.kubernetes.minor;
-    notes.push(if material.encryption.is_empty() {
-        format!("cluster {} has no encryption keys: its secrets lie in etcd in the clear", material.cluster)
+    let minor = material.cluster.config.kubernetes.minor;
+    notes.push(if material.cluster.encryption.is_empty() {
+        format!("cluster {} has no encryption keys: its secrets lie in etcd in the clear", material.cluster.name)
     } else {
         "start kube-apiserver with --encryption-provider-config=/etc/kubernetes/pki/encryption-config.yaml, and with \
          the same file on every control-plane node"
@@ -339,9 +331,9 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
     );
     notes.push(format!(
         "kluis export kubeadm-config -c {} --node {}{} prints kubeadm's configuration with all of these flags",
-        material.cluster,
+        material.cluster.name,
         material.node.name,
-        if material.ca_keys.is_empty() { "" } else { " --with-ca-keys" }
+        if material.cluster.has_ca_keys() { " --with-ca-keys" } else { "" }
     ));
     if !runs_etcd(&material.node) {
         notes.push(
@@ -355,7 +347,7 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
          not copied to a node"
             .to_owned(),
     );
-    let super_admin = super_admin_remedy(&material.cluster);
+    let super_admin = super_admin_remedy(&material.cluster.name);
     match &material.super_admin {
         Some(_) if minor >= 29 => notes.push(
             "super-admin.conf is your own break-glass certificate, good for the first kubeadm init until it ends; \
@@ -372,7 +364,7 @@ fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
                 .to_owned(),
         ),
     }
-    notes.push(if material.ca_keys.is_empty() {
+    notes.push(if !material.cluster.has_ca_keys() {
         "no CA key is here (kubeadm's external-CA mode): no certificate is signed in the cluster, and this node's \
          certificates have to be exported anew before they end"
             .to_owned()
@@ -392,7 +384,7 @@ mod tests {
     use super::super::ExportFile;
     use super::super::fixture::{self, content, has, listing, text};
     use super::*;
-    use crate::model::{Digest, Host};
+    use crate::model::{Digest, Host, State};
 
     fn conf(exported: &Exported, path: &str) -> Kubeconfig {
         Kubeconfig::read(content(exported, path)).unwrap()
@@ -423,7 +415,7 @@ mod tests {
             let exported = files(&material).unwrap();
             // Nothing of it is a key's.
             material.keys.clear();
-            material.service_account_private = None;
+            material.cluster.service_account[0].key = None;
             let public = public_content(&material).unwrap();
             for Public { path, field, content } in &public {
                 let read = conf_of(&exported, path, *field);
@@ -608,7 +600,8 @@ mod tests {
         let exported = files(&material).unwrap();
         assert_eq!(text(&exported, "pki/ca.crt"), pem("kubernetes-g2") + &pem("kubernetes-g1"));
         assert_eq!(text(&exported, "pki/etcd/ca.crt"), pem("etcd-g2") + &pem("etcd-g1"));
-        let public: Vec<u8> = material.service_account_public.iter().flat_map(|spki| pki::public_pem(spki)).collect();
+        let public: Vec<u8> =
+            material.cluster.service_account_public().iter().flat_map(|spki| pki::public_pem(spki)).collect();
         assert_eq!(text(&exported, "pki/sa.pub").as_bytes(), public);
         assert_eq!(text(&exported, "pki/sa.pub").matches("BEGIN PUBLIC KEY").count(), 2);
     }
@@ -705,7 +698,7 @@ mod tests {
 
     #[test]
     fn a_certificate_that_was_never_issued_is_named_with_the_command_that_issues_it() {
-        for profile in fixture::material("1.36", "control-plane,etcd").node.profiles() {
+        for profile in fixture::material("1.36", "control-plane,etcd").node.profiles(Distribution::Kubeadm) {
             let mut material = fixture::material("1.36", "control-plane,etcd");
             material.certificates.remove(&profile);
             let error = refused(&material);
@@ -720,18 +713,19 @@ mod tests {
     #[test]
     fn an_issuer_that_is_not_trusted_is_refused() {
         let mut material = fixture::material("1.36", "worker");
-        material.issuing_certificates.insert(Keyset::Kubernetes, b"other".to_vec());
+        let generations = material.cluster.authorities.get_mut(&Keyset::Kubernetes).unwrap();
+        generations.retain(|one| one.state != State::Issuing);
         assert!(matches!(refused(&material), ExportError::NoIssuer { keyset: Keyset::Kubernetes, .. }));
-        material.issuing_certificates.clear();
+        material.cluster.authorities.clear();
         assert!(matches!(refused(&material), ExportError::NoIssuer { keyset: Keyset::Kubernetes, .. }));
     }
 
     #[test]
     fn a_service_account_key_that_is_missing_or_not_first_is_refused() {
         let mut material = fixture::material("1.36", "control-plane");
-        material.service_account_public.reverse();
+        material.cluster.service_account.reverse();
         assert!(matches!(refused(&material), ExportError::ServiceAccountOrder { .. }));
-        material.service_account_private = None;
+        material.cluster.service_account.iter_mut().for_each(|one| one.key = None);
         let error = refused(&material);
         assert!(matches!(error, ExportError::MissingKeysetKey { keyset: Keyset::ServiceAccount, .. }));
     }
@@ -741,23 +735,24 @@ mod tests {
         let worker = fixture::with_ca_keys(fixture::material("1.36", "worker"));
         assert!(matches!(refused(&worker), ExportError::CaKeysOutOfPlace { .. }));
         let mut some = fixture::with_ca_keys(fixture::material("1.36", "control-plane"));
-        some.ca_keys.remove(&Keyset::FrontProxy);
+        some.cluster.authorities.get_mut(&Keyset::FrontProxy).unwrap().iter_mut().for_each(|one| one.key = None);
         assert!(matches!(refused(&some), ExportError::MissingKeysetKey { keyset: Keyset::FrontProxy, .. }));
     }
 
     #[test]
     fn a_cluster_of_another_distribution_is_refused() {
         let mut material = fixture::material("1.36", "worker");
-        material.config.distribution = Distribution::K3s;
+        material.cluster.config.distribution = Distribution::K3s;
         let error = refused(&material);
-        assert_eq!(error.to_string(), "cluster prod runs on k3s, which does not read kubeadm's files");
-        assert_eq!(error.remedy().unwrap().to_string(), "kluis export pem -c prod --node cp-1 --out DIR");
+        assert_eq!(error.to_string(), "cluster prod runs on k3s, which does not read the files of kubeadm");
+        let remedy = error.remedy().unwrap().to_string();
+        assert!(remedy.ends_with(" -c prod --all-nodes --out DIR"), "{remedy}");
     }
 
     #[test]
     fn without_encryption_keys_a_note_says_so() {
         let mut material = fixture::material("1.36", "control-plane");
-        material.encryption.clear();
+        material.cluster.encryption.clear();
         let exported = files(&material).unwrap();
         assert!(!has(&exported, "pki/encryption-config.yaml"));
         assert!(exported.notes.iter().any(|note| note.ends_with("its secrets lie in etcd in the clear")));

@@ -279,8 +279,8 @@ mod tests {
     fn of(version: &str, roles: &str, change: impl FnOnce(&mut Subject)) -> Vec<Value> {
         let material = fixture::material(version, roles);
         let mut subject = Subject {
-            cluster: &material.cluster,
-            config: &material.config,
+            cluster: &material.cluster.name,
+            config: &material.cluster.config,
             node: Some(&material.node),
             with_ca_keys: false,
             encrypts: true,
@@ -336,19 +336,19 @@ mod tests {
         let mut material = fixture::material("1.36", "control-plane");
         let subject = |material: &Material| {
             configuration(&Subject {
-                cluster: &material.cluster,
-                config: &material.config,
+                cluster: &material.cluster.name,
+                config: &material.cluster.config,
                 node: None,
                 with_ca_keys: false,
                 encrypts: true,
             })
         };
         assert!(matches!(subject(&material), Err(ExportError::NoEtcd { .. })));
-        material.config.nodes.push(fixture::material("1.36", "etcd").node);
-        material.config.nodes[1].addresses = vec![Host::parse("fd00::5").unwrap()];
+        material.cluster.config.nodes.push(fixture::material("1.36", "etcd").node);
+        material.cluster.config.nodes[1].addresses = vec![Host::parse("fd00::5").unwrap()];
         let text = subject(&material).unwrap();
         assert!(text.contains("endpoints:\n    - https://[fd00::5]:2379\n"), "{text}");
-        material.config.nodes[1].addresses.clear();
+        material.cluster.config.nodes[1].addresses.clear();
         assert!(matches!(subject(&material), Err(ExportError::NoEtcdAddress { .. })));
     }
 
@@ -356,14 +356,14 @@ mod tests {
     fn a_worker_and_another_distribution_are_refused() {
         let mut material = fixture::material("1.36", "worker");
         let refused = |material: &Material, node| {
-            let (cluster, config) = (&material.cluster, &material.config);
+            let (cluster, config) = (&material.cluster.name, &material.cluster.config);
             configuration(&Subject { cluster, config, node, with_ca_keys: false, encrypts: true })
                 .unwrap_err()
                 .to_string()
         };
         let error = refused(&material, Some(&material.node));
         assert_eq!(error, "node cp-1 runs no control plane, and kubeadm init is for nodes that do");
-        material.config.distribution = Distribution::K3s;
+        material.cluster.config.distribution = Distribution::K3s;
         assert_eq!(refused(&material, None), "cluster prod runs on k3s, and this is for kubeadm");
     }
 }

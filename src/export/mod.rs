@@ -1,11 +1,13 @@
-//! Export layouts: what lies where on a node, as files with modes. Pure: takes the opened material of one
-//! node, returns files and notes. Never reads or writes a disk, never decides who may open what, and knows
-//! neither OpenPGP nor git.
+//! Export layouts: what lies where on a node, or in the files of a whole cluster, with modes. Pure: takes the opened
+//! material, returns files and notes. Never reads or writes a disk, never decides who may open what, and knows neither
+//! OpenPGP nor git.
 
 mod archive;
 mod encryption;
 mod error;
 mod files;
+pub mod k0s;
+pub mod k3s;
 pub mod kubeadm;
 pub mod kubeadm_config;
 pub mod kubeconfig;
@@ -20,16 +22,17 @@ pub(crate) mod yaml;
 
 pub use archive::archive;
 pub use error::ExportError;
-pub use material::Material;
+pub use material::{CaGeneration, ClusterMaterial, Material, SigningGeneration};
 
-use crate::model::{Keyset, Node};
+use crate::model::{ClusterConfig, ClusterName, Distribution, Keyset, Node};
 use crate::secret::Secret;
 
 /// One file of an export. Its directories are made with mode 0700.
 pub struct ExportFile {
     /// The path below the export's directory, with `/` between its parts; never absolute, never with `..`.
     pub path: String,
-    /// The permission bits: 0644 for certificates and manifests, 0600 for all else.
+    /// The permission bits: 0644 for certificates and manifests, 0600 for all else, or 0640 where components with accounts of
+    /// their own read it.
     pub mode: u32,
     /// The bytes. Certificates too are kept in a `Secret`, so that there is one way to handle a file.
     pub content: Secret,
@@ -55,30 +58,73 @@ pub enum Needed {
     Bundle(Keyset),
 }
 
+/// When CA keys are among the files of a layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaKeys {
+    /// With `--with-ca-keys` alone: what reads the files does without.
+    OnRequest,
+    /// Always, where they have a place: what reads the files signs leaves with them, and does not start without.
+    Always,
+}
+
 /// A layout: where a distribution, or a person, expects the files.
 pub struct Layout {
     /// Its name on the command line.
     pub name: &'static str,
     /// One line for the help.
     pub about: &'static str,
-    /// What has to be opened for a node; the flag is `--with-ca-keys`. Where the flag makes no difference,
-    /// CA keys have no place on such a node.
+    /// The distributions whose clusters it is for.
+    pub distributions: &'static [Distribution],
+    /// When CA keys are among its files.
+    pub ca_keys: CaKeys,
+    /// How it lays out a node, where it does that.
+    pub node: Option<OfNode>,
+    /// How it lays out a whole cluster, where it does that.
+    pub cluster: Option<OfCluster>,
+}
+
+/// A layout of one node's files.
+pub struct OfNode {
+    /// What has to be opened for a node; the flag is whether CA keys are wanted. Where the flag makes no difference, CA
+    /// keys have no place on such a node, or always have one.
     pub needs: fn(&Node, bool) -> Vec<Needed>,
     /// Lays out the material of one node.
     pub files: fn(&Material) -> Result<Exported, ExportError>,
 }
 
-/// All layouts, in the order of the help.
-pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, pem::LAYOUT];
+/// A layout of a whole cluster's files, whatever its nodes.
+pub struct OfCluster {
+    /// What has to be opened, of the keysets that the distribution has; the flag is whether CA keys are wanted.
+    pub needs: fn(&[Keyset], bool) -> Vec<Needed>,
+    /// Lays out the material of the cluster.
+    pub files: fn(&ClusterMaterial) -> Result<Exported, ExportError>,
+}
+
+/// All layouts, in the order of the help. The first that is for a distribution is its own.
+pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, k3s::K3S, k3s::RKE2, k0s::LAYOUT, pem::LAYOUT];
 
 impl Layout {
     /// The layout of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         LAYOUTS.iter().find(|layout| layout.name == name)
     }
+
+    /// The layout that a distribution reads.
+    pub fn of(distribution: Distribution) -> &'static Self {
+        LAYOUTS.iter().find(|layout| layout.distributions.contains(&distribution)).unwrap_or(&pem::LAYOUT)
+    }
+
+    /// Refuses a cluster of another distribution: it would not read a file of this.
+    pub fn check(&self, cluster: &ClusterName, config: &ClusterConfig) -> Result<(), ExportError> {
+        let distribution = config.distribution;
+        if self.distributions.contains(&distribution) {
+            return Ok(());
+        }
+        Err(ExportError::Distribution { cluster: cluster.clone(), layout: self.name, distribution })
+    }
 }
 
-/// What a control-plane, etcd or worker node has to have opened. Both layouts draw on the same secrets.
+/// What a control-plane, etcd or worker node has to have opened, where the leaves are made here.
 ///
 /// A worker gets by with its own bundle: a stolen export of it opens nothing of the cluster. CA keys are for
 /// control-plane nodes alone, and the etcd CA's only where an etcd member runs: on any other node they would
@@ -105,15 +151,26 @@ mod tests {
     #[test]
     fn layouts_are_found_by_name() {
         assert_eq!(Layout::named("kubeadm").map(|layout| layout.name), Some("kubeadm"));
-        assert!(Layout::named("k3s").is_none());
+        assert!(Layout::named("kubespray").is_none());
+    }
+
+    #[test]
+    fn every_distribution_has_a_layout_that_lays_out_something() {
+        for distribution in Distribution::ALL {
+            assert!(Layout::of(distribution).distributions.contains(&distribution), "{distribution}");
+        }
+        for layout in LAYOUTS {
+            assert!(layout.node.is_some() || layout.cluster.is_some(), "{}", layout.name);
+        }
     }
 
     #[test]
     fn a_worker_needs_its_own_bundle_alone_even_with_ca_keys() {
         let material = fixture::material("1.36", "worker");
-        for layout in LAYOUTS {
-            assert_eq!((layout.needs)(&material.node, false), [Needed::NodeBundle]);
-            assert_eq!((layout.needs)(&material.node, true), [Needed::NodeBundle]);
+        for layout in [kubeadm::LAYOUT, pem::LAYOUT] {
+            let needs = layout.node.unwrap().needs;
+            assert_eq!(needs(&material.node, false), [Needed::NodeBundle]);
+            assert_eq!(needs(&material.node, true), [Needed::NodeBundle]);
         }
     }
 
@@ -122,12 +179,13 @@ mod tests {
         use Needed::{Bundle, Issuing, NodeBundle};
         let three = [NodeBundle, Issuing(Keyset::ServiceAccount), Bundle(Keyset::Encryption)];
         let node = fixture::material("1.36", "control-plane,etcd").node;
-        assert_eq!((kubeadm::LAYOUT.needs)(&node, false), three);
+        let needs = kubeadm::LAYOUT.node.unwrap().needs;
+        assert_eq!(needs(&node, false), three);
         assert_eq!(
-            (kubeadm::LAYOUT.needs)(&node, true)[3..],
+            needs(&node, true)[3..],
             [Issuing(Keyset::Kubernetes), Issuing(Keyset::FrontProxy), Issuing(Keyset::Etcd)]
         );
         let external_etcd = fixture::material("1.36", "control-plane").node;
-        assert!(!(kubeadm::LAYOUT.needs)(&external_etcd, true).contains(&Issuing(Keyset::Etcd)));
+        assert!(!needs(&external_etcd, true).contains(&Issuing(Keyset::Etcd)));
     }
 }

@@ -1,34 +1,27 @@
 //! The layout for people who script themselves: PEM files by profile and keyset, keys as PKCS#8, no
 //! kubeconfigs. One node, or one keyset of the whole cluster.
 
-use crate::model::{ClusterName, Keyset, Node};
+use crate::model::{Distribution, Keyset, Node};
 use crate::pki::{self, PrivateKey};
 
 use super::files::Files;
 use super::material::{is_control_plane, runs_etcd, takes_key_of};
-use super::{ExportError, Exported, Layout, Material, Needed, encryption};
+use super::{CaKeys, ClusterMaterial, ExportError, Exported, Layout, Material, Needed, OfCluster, OfNode, encryption};
 
-/// Plain PEM files of one node.
-pub const LAYOUT: Layout = Layout { name: "pem", about: "plain PEM files, keys as PKCS#8", needs, files };
+/// Plain PEM files of one node, or of all keysets of a cluster.
+pub const LAYOUT: Layout = Layout {
+    name: "pem",
+    about: "plain PEM files of a node or of a whole cluster, keys as PKCS#8",
+    distributions: &Distribution::ALL,
+    ca_keys: CaKeys::OnRequest,
+    node: Some(OfNode { needs, files }),
+    cluster: Some(OfCluster { needs: cluster_needs, files: cluster }),
+};
 
-/// What of a keyset leaves the repository.
-pub enum KeysetParts {
-    /// A CA.
-    Authority {
-        /// The certificates (DER) that are trusted together, the issuing one first.
-        bundle: Vec<Vec<u8>>,
-        /// The certificate (DER) that issues.
-        issuing: Vec<u8>,
-        /// Its key, where CA keys were asked for.
-        key: Option<PrivateKey>,
-    },
-    /// A key pair without a certificate.
-    KeyPair {
-        /// The public keys (SPKI DER) that verify, the one that signs first.
-        public: Vec<Vec<u8>>,
-        /// The key that signs, where it was asked for.
-        key: Option<PrivateKey>,
-    },
+/// The private keys of the whole cluster's key pairs, where they were asked for, and nothing else.
+fn cluster_needs(keysets: &[Keyset], with_ca_keys: bool) -> Vec<Needed> {
+    let pairs = keysets.iter().filter(|keyset| with_ca_keys && !keyset.is_symmetric());
+    pairs.map(|keyset| Needed::Issuing(*keyset)).collect()
 }
 
 fn needs(node: &Node, with_ca_keys: bool) -> Vec<Needed> {
@@ -50,25 +43,25 @@ fn files(material: &Material) -> Result<Exported, ExportError> {
     material.check_ca_keys()?;
     let node = &material.node;
     let mut files = Files::default();
-    for keyset in material.bundles.keys().filter(|keyset| trusts(node, **keyset)) {
-        files.certificates(format!("ca/{keyset}.crt"), material.bundle_pem(*keyset)?);
+    for keyset in material.cluster.authorities.keys().filter(|keyset| trusts(node, **keyset)) {
+        files.certificates(format!("ca/{keyset}.crt"), material.cluster.bundle_pem(*keyset)?);
     }
-    for profile in node.profiles() {
+    for profile in node.profiles(material.cluster.config.distribution) {
         files.certificates(format!("{profile}.crt"), pki::certificate_pem(material.certificate(profile)?));
         if !material.kept.contains(&profile) {
             files.secret(format!("{profile}.key"), material.key(profile)?.to_pkcs8_pem());
         }
     }
     if is_control_plane(node) {
-        files.secret("sa.key", material.service_account()?.to_pkcs8_pem());
-        files.public_keys("sa.pub", &material.service_account_public);
-        if !material.encryption.is_empty() {
+        files.secret("sa.key", material.cluster.service_account_key()?.to_pkcs8_pem());
+        files.public_keys("sa.pub", &material.cluster.service_account_public());
+        if !material.cluster.encryption.is_empty() {
             let path = "encryption-config.yaml";
-            files.secret(path, encryption::configuration(path, &material.encryption)?);
+            files.secret(path, encryption::configuration(path, &material.cluster.encryption)?);
         }
     }
-    for (keyset, key) in material.ca_keys.iter().filter(|(keyset, _)| takes_key_of(node, **keyset)) {
-        add_authority_key(&mut files, *keyset, material.issuing(*keyset)?, key);
+    for (keyset, key) in material.cluster.ca_keys().filter(|(keyset, _)| takes_key_of(node, *keyset)) {
+        add_authority_key(&mut files, keyset, material.cluster.issuing(keyset)?, key);
     }
     Ok(Exported { files: files.finish(), notes: notes(material) })
 }
@@ -85,7 +78,7 @@ fn notes(material: &Material) -> Vec<String> {
          account that needs them",
         material.node.name
     )];
-    if !material.ca_keys.is_empty() {
+    if material.cluster.has_ca_keys() {
         notes.push(issues(&format!("whoever reads ca/*.key on {}", material.node.name)));
     }
     notes
@@ -95,52 +88,59 @@ fn issues(who: &str) -> String {
     format!("{who} can issue any certificate of those CAs, on no record")
 }
 
-/// One keyset of the whole cluster: `ca/NAME.crt` with all that is trusted, and, where its key was opened,
-/// `ca/NAME-signing.crt` and `ca/NAME.key`; for a key pair `NAME.pub` and `NAME.key`. Fails for a symmetric keyset,
-/// which has no PEM form, for parts of the other kind, and where nothing issues.
-pub fn keyset(cluster: &ClusterName, keyset: Keyset, parts: &KeysetParts) -> Result<Exported, ExportError> {
-    let no_issuer = || ExportError::NoIssuer { cluster: cluster.clone(), keyset };
+/// Every keyset of the whole cluster that has a PEM form.
+fn cluster(material: &ClusterMaterial) -> Result<Exported, ExportError> {
     let mut files = Files::default();
     let mut notes = Vec::new();
-    match parts {
-        _ if keyset.is_symmetric() => return Err(ExportError::Symmetric { keyset }),
-        KeysetParts::Authority { bundle, issuing, key } if keyset.is_ca() => {
-            if bundle.first() != Some(issuing) {
-                return Err(no_issuer());
-            }
-            let pem = bundle.iter().flat_map(|der| pki::certificate_pem(der)).collect();
-            files.certificates(format!("ca/{keyset}.crt"), pem);
-            if let Some(key) = key {
-                add_authority_key(&mut files, keyset, issuing, key);
-                notes.push(issues(&format!("whoever reads ca/{keyset}.key")));
-            }
-        }
-        KeysetParts::KeyPair { public, key } if !keyset.is_ca() => {
-            if public.is_empty() {
-                return Err(no_issuer());
-            }
-            files.public_keys(format!("{keyset}.pub"), public);
-            if let Some(key) = key {
-                if public.first() != Some(&key.spki()) {
-                    return Err(ExportError::ServiceAccountOrder { cluster: cluster.clone() });
-                }
-                files.secret(format!("{keyset}.key"), key.to_pkcs8_pem());
-                notes.push(format!("whoever reads {keyset}.key can sign tokens of any service account, on no record"));
-            }
-        }
-        KeysetParts::Authority { .. } | KeysetParts::KeyPair { .. } => return Err(no_issuer()),
+    for keyset in material.authorities.keys().copied().chain([Keyset::ServiceAccount]) {
+        add_keyset(&mut files, &mut notes, material, keyset)?;
     }
     Ok(Exported { files: files.finish(), notes })
+}
+
+/// One keyset of the whole cluster: `ca/NAME.crt` with all that is trusted, and, where its key was opened,
+/// `ca/NAME-signing.crt` and `ca/NAME.key`; for a key pair `NAME.pub` and `NAME.key`. Fails for a symmetric keyset,
+/// which has no PEM form, and where nothing issues.
+pub fn keyset(material: &ClusterMaterial, keyset: Keyset) -> Result<Exported, ExportError> {
+    let mut files = Files::default();
+    let mut notes = Vec::new();
+    add_keyset(&mut files, &mut notes, material, keyset)?;
+    Ok(Exported { files: files.finish(), notes })
+}
+
+fn add_keyset(
+    files: &mut Files,
+    notes: &mut Vec<String>,
+    material: &ClusterMaterial,
+    keyset: Keyset,
+) -> Result<(), ExportError> {
+    if keyset.is_symmetric() {
+        return Err(ExportError::Symmetric { keyset });
+    }
+    if keyset.is_ca() {
+        files.certificates(format!("ca/{keyset}.crt"), material.bundle_pem(keyset)?);
+        let issuer = material.issuer(keyset)?;
+        if let Some(key) = &issuer.key {
+            add_authority_key(files, keyset, &issuer.certificate, key);
+            notes.push(issues(&format!("whoever reads ca/{keyset}.key")));
+        }
+        return Ok(());
+    }
+    if material.service_account.is_empty() {
+        return Err(ExportError::NoIssuer { cluster: material.name.clone(), keyset });
+    }
+    files.public_keys(format!("{keyset}.pub"), &material.service_account_public());
+    if material.service_account.iter().any(|one| one.key.is_some()) {
+        files.secret(format!("{keyset}.key"), material.service_account_key()?.to_pkcs8_pem());
+        notes.push(format!("whoever reads {keyset}.key can sign tokens of any service account, on no record"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{self, has, listing, text};
     use super::*;
-
-    fn prod() -> ClusterName {
-        ClusterName::parse("prod").unwrap()
-    }
 
     #[test]
     fn a_control_plane_node_with_etcd_gets_a_file_for_each_profile() {
@@ -210,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_ca_leaves_with_its_key_on_request_alone() {
-        let parts =
-            |key| KeysetParts::Authority { bundle: vec![b"g2".to_vec(), b"g1".to_vec()], issuing: b"g2".to_vec(), key };
-        let plain = keyset(&prod(), Keyset::Kubernetes, &parts(None)).unwrap();
+        let material = fixture::material("1.36", "worker");
+        let plain = keyset(&material.cluster, Keyset::Kubernetes).unwrap();
         assert_eq!(listing(&plain), "0644 ca/kubernetes.crt\n");
-        let with_key = keyset(&prod(), Keyset::Kubernetes, &parts(Some(fixture::key()))).unwrap();
+        let material = fixture::with_ca_keys(material);
+        let with_key = keyset(&material.cluster, Keyset::Kubernetes).unwrap();
         insta::assert_snapshot!(listing(&with_key), @r"
         0644 ca/kubernetes-signing.crt
         0644 ca/kubernetes.crt
@@ -224,26 +224,39 @@ mod tests {
 
     #[test]
     fn a_service_account_key_leaves_with_what_verifies() {
-        let key = fixture::key();
-        let public = vec![key.spki(), fixture::key().spki()];
-        let parts = KeysetParts::KeyPair { public: public.clone(), key: Some(key) };
-        let exported = keyset(&prod(), Keyset::ServiceAccount, &parts).unwrap();
+        let mut material = fixture::material("1.36", "control-plane").cluster;
+        let exported = keyset(&material, Keyset::ServiceAccount).unwrap();
         assert_eq!(listing(&exported), "0600 service-account.key\n0600 service-account.pub\n");
-        let other = KeysetParts::KeyPair { public, key: Some(fixture::key()) };
-        let error = keyset(&prod(), Keyset::ServiceAccount, &other).err().unwrap();
+        material.service_account.reverse();
+        let error = keyset(&material, Keyset::ServiceAccount).err().unwrap();
         assert!(matches!(error, ExportError::ServiceAccountOrder { .. }));
     }
 
     #[test]
+    fn a_whole_cluster_is_every_keyset_that_has_a_pem_form() {
+        let material = fixture::material_of(Distribution::K3s, "1.36", "worker").cluster;
+        insta::assert_snapshot!(listing(&cluster(&material).unwrap()), @r"
+        0644 ca/etcd-peer.crt
+        0644 ca/etcd.crt
+        0644 ca/front-proxy.crt
+        0644 ca/kubernetes-client.crt
+        0644 ca/kubernetes.crt
+        0600 service-account.pub
+        ");
+        assert!(cluster_needs(Distribution::K3s.keysets(), false).is_empty());
+        assert_eq!(cluster_needs(Distribution::K3s.keysets(), true).len(), 6);
+    }
+
+    #[test]
     fn keysets_without_an_issuer_or_a_pem_form_are_refused() {
-        let empty = || KeysetParts::KeyPair { public: Vec::new(), key: None };
-        let wrong = keyset(&prod(), Keyset::Encryption, &empty()).err().unwrap();
+        let mut material = fixture::material("1.36", "control-plane").cluster;
+        let wrong = keyset(&material, Keyset::Encryption).err().unwrap();
         assert!(matches!(wrong, ExportError::Symmetric { .. }));
+        material.service_account.clear();
+        material.authorities.clear();
         for keyset_name in [Keyset::ServiceAccount, Keyset::Kubernetes] {
-            let error = keyset(&prod(), keyset_name, &empty()).err().unwrap();
+            let error = keyset(&material, keyset_name).err().unwrap();
             assert!(matches!(error, ExportError::NoIssuer { .. }));
         }
-        let unordered = KeysetParts::Authority { bundle: vec![b"g1".to_vec()], issuing: b"g2".to_vec(), key: None };
-        assert!(matches!(keyset(&prod(), Keyset::Etcd, &unordered), Err(ExportError::NoIssuer { .. })));
     }
 }

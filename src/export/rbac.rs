@@ -157,9 +157,20 @@ fn binding_name(base: &str) -> String {
 
 /// Adds the manifests under `rbac/`.
 pub(super) fn add(files: &mut Files, material: &Material) -> Result<(), ExportError> {
-    for manifest in manifests(&material.config.kubernetes, (&material.groups, &[]), &Roles::new())? {
+    for manifest in manifests(&material.cluster.config.kubernetes, (&material.cluster.groups, &[]), &Roles::new())? {
         files.manifest(format!("rbac/{}", manifest.file), manifest.content);
     }
+    Ok(())
+}
+
+/// Adds what k0s' konnectivity server needs: to ask whether a token is good, and nothing else. It shows the certificate that
+/// API servers show to kubelets.
+pub(super) fn add_token_reviewer(files: &mut Files) -> Result<(), ExportError> {
+    let user = "kube-apiserver-kubelet-client";
+    let role = RoleRef { namespace: None, role: "system:auth-delegator".to_owned() };
+    let name = ("kluis-token-reviewer.yaml".to_owned(), "kluis:token-reviewer");
+    let manifest = bind(name, ("User", user, &[user.to_owned()]), &role, false)?;
+    files.manifest(format!("rbac/{}", manifest.file), manifest.content);
     Ok(())
 }
 
@@ -205,14 +216,14 @@ subjects:
     #[test]
     fn admins_are_bound_where_the_epoch_knows_the_group_alone() {
         let mut material = fixture::material("1.36", "control-plane,etcd");
-        let with = (super::super::kubeadm::LAYOUT.files)(&material).unwrap();
+        let with = (super::super::kubeadm::LAYOUT.node.unwrap().files)(&material).unwrap();
         let manifest: serde_yaml_ng::Value =
             serde_yaml_ng::from_str(&fixture::text(&with, "rbac/kluis-admins.yaml")).unwrap();
         assert_eq!(manifest["roleRef"]["name"], "cluster-admin");
         assert_eq!(manifest["subjects"][0]["kind"], "Group");
         assert_eq!(manifest["subjects"][0]["name"], "kluis:admins");
-        material.groups.clear();
-        let without = (super::super::kubeadm::LAYOUT.files)(&material).unwrap();
+        material.cluster.groups.clear();
+        let without = (super::super::kubeadm::LAYOUT.node.unwrap().files)(&material).unwrap();
         assert!(!fixture::has(&without, "rbac/kluis-admins.yaml"));
     }
 

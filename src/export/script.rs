@@ -104,7 +104,7 @@ mod tests {
         change(&mut material);
         let public = kubeadm::public_content(&material).unwrap();
         script(&Work {
-            cluster: &material.cluster,
+            cluster: &material.cluster.name,
             node: &material.node,
             phases: &["kubernetes trusted (g1 issuing, g2 trusted)".to_owned()],
             copy: &["kubelet.conf", "pki/ca.crt"],

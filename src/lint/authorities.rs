@@ -4,7 +4,7 @@ use super::recognise::Layout;
 use super::subject::{Certificate, Role, Scene};
 use super::{Check, Hit, Hits, Rule, hit, when};
 use crate::model::{Distribution, Keyset, Level, Profile, Span, State};
-use crate::pki::{KeyKind, SeenKeyUsage, SeenName, SeenNameConstraints};
+use crate::pki::{KeyKind, SeenKeyUsage};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -257,30 +257,8 @@ fn path_length_zero(scene: &Scene, hits: &mut Hits) {
 /// Judges the leaf, which names the constraints of its CA.
 fn name_constraints(one: &Certificate, scene: &Scene) -> Option<Hit> {
     let constraints = scene.issuer(one)?.seen.name_constraints.as_ref()?;
-    let bad = one.seen.sans.iter().find(|name| !allows(constraints, name))?;
+    let bad = one.seen.sans.iter().find(|name| !constraints.permits(name))?;
     Some(hit(format!("the name constraints of its CA exclude {}", super::names::shown(bad))))
-}
-
-fn allows(constraints: &SeenNameConstraints, name: &SeenName) -> bool {
-    let same_kind = |base: &&SeenName| std::mem::discriminant(*base) == std::mem::discriminant(name);
-    let mut permitted = constraints.permitted.iter().filter(same_kind).peekable();
-    let is_permitted = permitted.peek().is_none() || permitted.any(|base| is_below(name, base));
-    is_permitted && !constraints.excluded.iter().any(|base| is_below(name, base))
-}
-
-/// RFC 5280, 4.2.1.10: a DNS name is below another that it ends with; an address is in its network.
-fn is_below(name: &SeenName, base: &SeenName) -> bool {
-    match (name, base) {
-        (SeenName::Dns(name), SeenName::Dns(base)) => {
-            let (name, base) = (name.to_ascii_lowercase(), base.trim_start_matches('.').to_ascii_lowercase());
-            base.is_empty() || name == base || name.strip_suffix(&base).is_some_and(|rest| rest.ends_with('.'))
-        }
-        (SeenName::Ip(ip), SeenName::Ip(network)) if network.len() == 2 * ip.len() => {
-            let (network, mask) = network.split_at(ip.len());
-            ip.iter().zip(network).zip(mask).all(|((ip, network), mask)| ip & mask == network & mask)
-        }
-        _ => false,
-    }
 }
 
 fn ends_soon(one: &Certificate, scene: &Scene) -> Option<Hit> {

@@ -30,6 +30,11 @@ impl Algorithm {
             Self::EcdsaP384 => "ecdsa-p384",
         }
     }
+
+    /// Whether its keys are RSA keys.
+    pub fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
 }
 
 impl std::fmt::Display for Algorithm {

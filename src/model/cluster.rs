@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::{Algorithm, NodeName, Profile, Span};
+use super::{Algorithm, Distribution, NodeName, Profile, Span};
 
 /// Why a cluster.toml is refused. `key` is where, as `node[1].addresses`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,37 +20,6 @@ pub struct ConfigError {
 
 fn refuse<T>(key: impl Into<String>, why: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError { key: key.into(), why: why.into() })
-}
-
-/// A Kubernetes distribution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "their names are the distributions'")]
-pub enum Distribution {
-    Kubeadm,
-    K3s,
-    Rke2,
-    K0s,
-    Talos,
-}
-
-impl Distribution {
-    /// The name in cluster.toml.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kubeadm => "kubeadm",
-            Self::K3s => "k3s",
-            Self::Rke2 => "rke2",
-            Self::K0s => "k0s",
-            Self::Talos => "talos",
-        }
-    }
-}
-
-impl fmt::Display for Distribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// What a node is for.
@@ -325,9 +294,11 @@ impl Node {
         })
     }
 
-    /// The certificate profiles that it has.
-    pub fn profiles(&self) -> impl Iterator<Item = Profile> + '_ {
-        Profile::ALL.iter().copied().filter(|profile| profile.is_for(&self.roles))
+    /// The certificate profiles that it has in a cluster of this distribution: none where nodes make their leaves
+    /// themselves.
+    pub fn profiles(&self, distribution: Distribution) -> impl Iterator<Item = Profile> + '_ {
+        let has = move |profile: &Profile| !distribution.makes_leaves() && profile.is_for(&self.roles);
+        Profile::ALL.iter().copied().filter(has)
     }
 }
 

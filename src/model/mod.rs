@@ -6,6 +6,7 @@ mod algorithm;
 mod cluster;
 mod code;
 mod digest;
+mod distribution;
 mod finding;
 mod group;
 mod keyset;
@@ -17,11 +18,10 @@ mod text;
 mod time;
 
 pub use algorithm::Algorithm;
-pub use cluster::{
-    Cidr, ClusterConfig, ConfigError, Distribution, Endpoint, Host, KubernetesVersion, Lifetimes, Node, Role,
-};
+pub use cluster::{Cidr, ClusterConfig, ConfigError, Endpoint, Host, KubernetesVersion, Lifetimes, Node, Role};
 pub use code::{Code, Level};
 pub use digest::{Digest, Fingerprint, HexId, KeyId};
+pub use distribution::Distribution;
 pub use finding::Finding;
 pub use group::{current_group, group_generation, newest_group, split_group};
 pub use keyset::{Generation, Keyset, State};

@@ -1,7 +1,8 @@
 //! `cert`: issues a node's certificates (`node`) and the actor's own (`own`), renews what ends soon (`renew`), and shows
-//! what there is (`view`) and when it ends (`expiry`). What a certificate issued reports is here.
+//! what there is (`view`) and when it ends (`expiry`), for a monitoring system too (`metrics`). What a certificate issued reports is here.
 
 pub mod expiry;
+pub mod metrics;
 pub mod node;
 pub mod own;
 pub mod renew;

@@ -16,8 +16,10 @@ use super::own_keys;
 use super::secrets;
 use super::session::{Actor, Repository, Session};
 use super::status::own_break_glass;
-use crate::export::pem::{self, KeysetParts};
-use crate::export::{self, ExportFile, Exported, Layout, Material, Needed};
+use crate::export::{
+    self, CaGeneration, CaKeys, ClusterMaterial, ExportFile, Exported, Layout, Material, Needed, OfNode,
+    SigningGeneration, kubeadm, pem,
+};
 use crate::model::{
     ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State, Time,
 };
@@ -85,6 +87,8 @@ pub enum Subject {
     AllNodes,
     /// One keyset, as PEM.
     Keyset(Keyset),
+    /// The whole cluster, in one.
+    Cluster,
 }
 
 /// Where an export goes.
@@ -119,6 +123,7 @@ impl<'a> Export<'a> {
     /// Opens what `layout` needs of `subject`, and hands it to `target`: all or nothing. A folder has it as its whole content.
     pub fn run(mut self, layout: &Layout, subject: &Subject, target: &Target<'_>) -> Result<ExportReport, Failure> {
         // Before any key is asked for: a person's touch or passphrase should not be for nothing.
+        layout.check(&self.cluster, self.config()?)?;
         let recipients = match target {
             Target::Folder(dir) => match crate::disk::surrounding_git(dir)? {
                 Some(git) => return Err(inside_git(dir, &git)),
@@ -128,6 +133,7 @@ impl<'a> Export<'a> {
             Target::Sealed(to) => delivery::recipients(self.session, &self.cluster, self.config()?, subject, to)?,
         };
         let parts = self.parts(layout, subject)?;
+        let ca_keys = self.opened.iter().any(|name| name.starts_with("ca."));
         let mut report = ExportReport {
             layout: layout.name.to_owned(),
             cluster: self.cluster.clone(),
@@ -136,7 +142,7 @@ impl<'a> Export<'a> {
             sealed: None,
             archive: None,
             parts: Vec::new(),
-            ca_keys: self.with_ca_keys,
+            ca_keys,
             opened: self.opened,
             dry_run: self.session.settings.dry_run,
         };
@@ -176,20 +182,27 @@ impl<'a> Export<'a> {
     ) -> Result<Vec<(String, String, Option<Exported>)>, Failure> {
         Ok(match subject {
             Subject::Keyset(keyset) => vec![(keyset.to_string(), String::new(), self.keyset(layout, *keyset)?)],
+            Subject::Cluster => vec![(self.cluster.to_string(), String::new(), self.whole(layout)?)],
             Subject::Node(name) => {
+                let of_node = of_nodes(layout)?;
                 let node = self.node(name)?;
-                self.refuse_ca_keys(layout, &node)?;
-                vec![(name.to_string(), String::new(), self.lay_out(layout, node)?)]
+                self.refuse_ca_keys(layout, of_node, &node)?;
+                vec![(name.to_string(), String::new(), self.lay_out(layout, of_node, node)?)]
             }
             Subject::AllNodes => {
+                let of_node = of_nodes(layout)?;
                 let mut parts = Vec::new();
                 for node in self.config()?.nodes.clone() {
                     let name = node.name.to_string();
-                    parts.push((name.clone(), format!("{name}/"), self.lay_out(layout, node)?));
+                    parts.push((name.clone(), format!("{name}/"), self.lay_out(layout, of_node, node)?));
                 }
                 parts
             }
         })
+    }
+
+    fn wants_ca_keys(&self, layout: &Layout) -> bool {
+        self.with_ca_keys || layout.ca_keys == CaKeys::Always
     }
 
     fn config(&self) -> Result<&'a ClusterConfig, Failure> {
@@ -207,9 +220,9 @@ impl<'a> Export<'a> {
     }
 
     /// With `--all-nodes` workers just get none; who names a worker and asks for CA keys is mistaken.
-    fn refuse_ca_keys(&self, layout: &Layout, node: &Node) -> Result<(), Failure> {
-        let different = (layout.needs)(node, true) != (layout.needs)(node, false);
-        if self.with_ca_keys && !different {
+    fn refuse_ca_keys(&self, layout: &Layout, of_node: &OfNode, node: &Node) -> Result<(), Failure> {
+        let different = (of_node.needs)(node, true) != (of_node.needs)(node, false);
+        if self.with_ca_keys && layout.ca_keys == CaKeys::OnRequest && !different {
             let node = node.name.clone();
             return Err(crate::export::ExportError::CaKeysOutOfPlace { node }.into());
         }
@@ -217,14 +230,48 @@ impl<'a> Export<'a> {
     }
 
     /// The files of one node; `None` on a dry run.
-    fn lay_out(&mut self, layout: &Layout, node: Node) -> Result<Option<Exported>, Failure> {
-        let needed = (layout.needs)(&node, self.with_ca_keys);
+    fn lay_out(&mut self, layout: &Layout, of_node: &OfNode, node: Node) -> Result<Option<Exported>, Failure> {
+        let needed = (of_node.needs)(&node, self.wants_ca_keys(layout));
         // A missing certificate, address or other trouble that needs no key is found before one is asked for.
         let mut material = public_material(self.repository, &self.cluster, node)?;
         self.note_ends(&material.node);
         if self.session.settings.dry_run {
             for need in needed {
-                let names = self.sealed_names(&material.node, need);
+                let names = self.sealed_names(Some(&material.node), need);
+                self.opened.extend(names.into_iter().map(|name| name.to_string()));
+            }
+            return Ok(None);
+        }
+        for need in needed {
+            match need {
+                Needed::NodeBundle => self.fill_node(&mut material)?,
+                need => self.fill(&mut material.cluster, need)?,
+            }
+        }
+        if layout.name == kubeadm::LAYOUT.name && material.node.roles.contains(&crate::model::Role::ControlPlane) {
+            material.super_admin = self.super_admin()?;
+        }
+        Ok(Some((of_node.files)(&material)?))
+    }
+
+    /// The files of the whole cluster; `None` on a dry run.
+    fn whole(&mut self, layout: &Layout) -> Result<Option<Exported>, Failure> {
+        let Some(of_cluster) = &layout.cluster else {
+            let what = format!("{} is for nodes: say --node NAME or --all-nodes", layout.name);
+            return Err(Failure::usage(what).help(Remedy::Kluis("export --help".to_owned())));
+        };
+        let keysets = keysets_of(self.repository, &self.cluster)?;
+        let needed = (of_cluster.needs)(&keysets, self.wants_ca_keys(layout));
+        let material = self.cluster_material(needed)?;
+        material.map(|material| Ok((of_cluster.files)(&material)?)).transpose()
+    }
+
+    /// The cluster's material with what is needed; `None` on a dry run.
+    fn cluster_material(&mut self, needed: Vec<Needed>) -> Result<Option<ClusterMaterial>, Failure> {
+        let mut material = public_cluster(self.repository, &self.cluster)?;
+        if self.session.settings.dry_run {
+            for need in needed {
+                let names = self.sealed_names(None, need);
                 self.opened.extend(names.into_iter().map(|name| name.to_string()));
             }
             return Ok(None);
@@ -232,10 +279,7 @@ impl<'a> Export<'a> {
         for need in needed {
             self.fill(&mut material, need)?;
         }
-        if material.node.roles.contains(&crate::model::Role::ControlPlane) {
-            material.super_admin = self.super_admin()?;
-        }
-        Ok(Some((layout.files)(&material)?))
+        Ok(Some(material))
     }
 
     /// Says which certificates of a node have ended or end soon: whoever installs them should know it before the API
@@ -275,18 +319,10 @@ impl<'a> Export<'a> {
         bundle(self.repository, &self.cluster, keyset)
     }
 
-    fn authorities(&self, keyset: Keyset) -> Result<Vec<Vec<u8>>, Failure> {
-        authorities(self.repository, &self.cluster, keyset)
-    }
-
-    fn service_account_public(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        service_account_public(self.repository, &self.cluster)
-    }
-
     /// The sealed files behind a need. A keyset that the cluster does not have has none.
-    fn sealed_names(&self, node: &Node, need: Needed) -> Vec<SealedName> {
+    fn sealed_names(&self, node: Option<&Node>, need: Needed) -> Vec<SealedName> {
         match need {
-            Needed::NodeBundle => vec![SealedName::Node(node.name.clone())],
+            Needed::NodeBundle => node.map(|node| SealedName::Node(node.name.clone())).into_iter().collect(),
             Needed::Issuing(keyset) => {
                 self.issuing(keyset).map(|generation| SealedName::Keyset(keyset, generation)).into_iter().collect()
             }
@@ -296,41 +332,51 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Opens what is needed and puts it into the material.
-    fn fill(&mut self, material: &mut Material, need: Needed) -> Result<(), Failure> {
-        for name in self.sealed_names(&material.node, need) {
-            let place = Place::Sealed(self.cluster.clone(), name.clone());
-            let sealed = self.repository.verified.current.paths.get(&place);
-            let has_bundle = sealed.is_some_and(|vouched| matches!(vouched.vouch, Vouch::Sealed(_)));
-            if need == Needed::NodeBundle && !has_bundle && !material.kept.is_empty() {
-                continue; // all of its keys stay on the node
+    /// Opens the node's bundle and puts its keys into the material.
+    fn fill_node(&mut self, material: &mut Material) -> Result<(), Failure> {
+        let name = SealedName::Node(material.node.name.clone());
+        let place = Place::Sealed(self.cluster.clone(), name.clone());
+        let sealed = self.repository.verified.current.paths.get(&place);
+        if !sealed.is_some_and(|vouched| matches!(vouched.vouch, Vouch::Sealed(_))) {
+            if !material.kept.is_empty() {
+                return Ok(()); // all of its keys stay on the node
             }
-            if need == Needed::NodeBundle && !has_bundle {
-                let what = format!("node {} of cluster {} has no keys yet", material.node.name, self.cluster);
-                return Err(Failure::refused(what).help(Remedy::ClusterApply(self.cluster.clone())));
+            let what = format!("node {} of cluster {} has no keys yet", material.node.name, self.cluster);
+            return Err(Failure::refused(what).help(Remedy::ClusterApply(self.cluster.clone())));
+        }
+        for key in self.keys(&name)? {
+            if let Some(profile) = Profile::parse(&key.name) {
+                material.keys.insert(profile, private(key)?);
             }
-            let keys = self.keys(&name)?;
-            match &name {
-                SealedName::Node(_) => {
-                    for key in keys {
-                        if let Some(profile) = Profile::parse(&key.name) {
-                            material.keys.insert(profile, private(key)?);
+        }
+        Ok(())
+    }
+
+    /// Opens what is needed of keysets and puts it into the material.
+    fn fill(&mut self, material: &mut ClusterMaterial, need: Needed) -> Result<(), Failure> {
+        for name in self.sealed_names(None, need) {
+            let SealedName::Keyset(keyset, generation) = &name else { continue };
+            for key in self.keys(&name)? {
+                match (keyset, key.body()) {
+                    (Keyset::Encryption, KeyBody::Symmetric { bytes, .. }) => {
+                        material.encryption.push((*generation, Secret::new(bytes.expose().to_vec())));
+                    }
+                    (Keyset::Tokens, KeyBody::Symmetric { bytes, .. }) => {
+                        material.tokens.insert(key.name.clone(), Secret::new(bytes.expose().to_vec()));
+                    }
+                    (Keyset::ServiceAccount, KeyBody::Pkcs8(_)) => {
+                        let mut generations = material.service_account.iter_mut();
+                        if let Some(one) = generations.find(|one| one.generation == *generation) {
+                            one.key = Some(private(key)?);
                         }
                     }
-                }
-                SealedName::Keyset(keyset, generation) => {
-                    for key in keys {
-                        match (keyset, key.body()) {
-                            (Keyset::ServiceAccount, _) => material.service_account_private = Some(private(key)?),
-                            (Keyset::Encryption, KeyBody::Symmetric { bytes, .. }) => {
-                                material.encryption.push((*generation, Secret::new(bytes.expose().to_vec())));
-                            }
-                            (keyset, KeyBody::Pkcs8(_)) if keyset.is_ca() => {
-                                material.ca_keys.insert(*keyset, private(key)?);
-                            }
-                            _ => {}
+                    (keyset, KeyBody::Pkcs8(_)) => {
+                        let mut generations = material.authorities.get_mut(keyset).into_iter().flatten();
+                        if let Some(one) = generations.find(|one| one.generation == *generation) {
+                            one.key = Some(private(key)?);
                         }
                     }
+                    _ => {}
                 }
             }
         }
@@ -389,41 +435,30 @@ impl<'a> Export<'a> {
             let what = format!("cluster {} has no keyset {keyset}", self.cluster);
             return Err(Failure::usage(what).help(Remedy::Kluis(format!("cluster show {}", self.cluster))));
         }
-        let issuing = self.issuing(keyset).map(|generation| SealedName::Keyset(keyset, generation));
-        let mut key = None;
-        if let (Some(name), true, false) = (&issuing, self.with_ca_keys, keyset.is_symmetric()) {
-            if self.session.settings.dry_run {
-                self.opened.insert(name.to_string());
-            } else {
-                key = self.keys(name)?.first().map(private).transpose()?;
-            }
-        }
-        if self.session.settings.dry_run {
-            return Ok(None);
-        }
-        let parts = if keyset.is_ca() {
-            let bundle = self.authorities(keyset)?;
-            let issuing = bundle.first().filter(|_| issuing.is_some()).cloned().unwrap_or_default();
-            KeysetParts::Authority { bundle, issuing, key }
-        } else {
-            KeysetParts::KeyPair { public: self.service_account_public()?, key }
-        };
-        Ok(Some(pem::keyset(&self.cluster, keyset, &parts)?))
+        let wanted = self.with_ca_keys && !keyset.is_symmetric();
+        let needed = wanted.then_some(Needed::Issuing(keyset)).into_iter().collect();
+        let material = self.cluster_material(needed)?;
+        material.map(|material| Ok(pem::keyset(&material, keyset)?)).transpose()
     }
+}
+
+/// How a layout lays out nodes; refuses one that lays out whole clusters alone.
+fn of_nodes(layout: &Layout) -> Result<&OfNode, Failure> {
+    layout.node.as_ref().ok_or_else(|| {
+        let what = format!("{} is the files of a whole cluster: leave --node and --all-nodes out", layout.name);
+        Failure::usage(what).help(Remedy::Kluis("export --help".to_owned()))
+    })
+}
+
+/// The keysets that a cluster has: those that the epoch lists, and symmetric ones of which a generation issues.
+fn keysets_of(repository: &Repository, name: &ClusterName) -> Result<Vec<Keyset>, Failure> {
+    let listed = &repository.cluster(name)?.keysets;
+    let has = |keyset: &Keyset| listed.contains_key(keyset) || issuing(repository, name, *keyset).is_some();
+    Ok(Keyset::ALL.iter().copied().filter(has).collect())
 }
 
 /// What an export of `node` may draw on that needs no key.
 pub(super) fn public_material(repository: &Repository, name: &ClusterName, node: Node) -> Result<Material, Failure> {
-    let cluster = repository.cluster(name)?;
-    let mut bundles = BTreeMap::new();
-    let mut issuing_certificates = BTreeMap::new();
-    for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
-        let bundle = authorities(repository, name, keyset)?;
-        if let (Some(first), true) = (bundle.first(), issuing(repository, name, keyset).is_some()) {
-            issuing_certificates.insert(keyset, first.clone());
-        }
-        bundles.insert(keyset, bundle);
-    }
     let mut certificates = BTreeMap::new();
     for (place, vouched) in &repository.verified.current.paths {
         if let (Place::NodeCert(at, owner, profile), Vouch::Issued(_)) = (place, &vouched.vouch)
@@ -435,21 +470,45 @@ pub(super) fn public_material(repository: &Repository, name: &ClusterName, node:
         }
     }
     let kept = super::cert::node::kept_by_node(&repository.verified, name, &node.name);
-    let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
     Ok(Material {
-        cluster: name.clone(),
-        config: super::cert::config(repository, name)?.clone(),
+        cluster: public_cluster(repository, name)?,
         node,
-        bundles,
-        issuing_certificates,
         certificates,
         keys: BTreeMap::new(),
         kept: kept.into_keys().collect(),
-        service_account_public: service_account_public(repository, name)?,
-        service_account_private: None,
-        encryption: Vec::new(),
         super_admin: None,
-        ca_keys: BTreeMap::new(),
+    })
+}
+
+/// What an export of a cluster may draw on that needs no key.
+pub(super) fn public_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterMaterial, Failure> {
+    let cluster = repository.cluster(name)?;
+    let mut authorities = BTreeMap::new();
+    for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
+        let mut generations = Vec::new();
+        for (generation, state) in bundle_states(repository, name, keyset) {
+            let place = Place::Ca(name.clone(), keyset, generation);
+            let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+            let certificate = pki::parse_pem(bytes, "CERTIFICATE")?;
+            generations.push(CaGeneration { generation, state, certificate, key: None });
+        }
+        authorities.insert(keyset, generations);
+    }
+    let mut service_account = Vec::new();
+    for (generation, state) in bundle_states(repository, name, Keyset::ServiceAccount) {
+        let place = Place::ServiceAccount(name.clone(), generation);
+        let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
+        let public = pki::service_account_public(bytes)?;
+        service_account.push(SigningGeneration { generation, state, public, key: None });
+    }
+    let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
+    Ok(ClusterMaterial {
+        name: name.clone(),
+        config: super::cert::config(repository, name)?.clone(),
+        authorities,
+        service_account,
+        encryption: Vec::new(),
+        tokens: BTreeMap::new(),
         groups: groups.into_iter().cloned().collect(),
     })
 }
@@ -463,12 +522,19 @@ fn issuing(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Op
 /// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the CA and an API
 /// server writes with the first encryption key; then the others by number.
 pub(super) fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
+    bundle_states(repository, cluster, keyset).into_iter().map(|(generation, _)| generation).collect()
+}
+
+/// The same with their states.
+fn bundle_states(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<(Generation, State)> {
     let states = repository.verified.current.states.get(&(cluster.clone(), keyset));
-    let trusted = states.into_iter().flatten().filter(|(_, of)| of.iter().any(|state| state.is_in_bundle()));
-    let mut bundle: Vec<(bool, Generation)> =
-        trusted.map(|(generation, of)| (!of.contains(&State::Issuing), *generation)).collect();
-    bundle.sort();
-    bundle.into_iter().map(|(_, generation)| generation).collect()
+    let trusted = states.into_iter().flatten().filter_map(|(generation, of)| {
+        let state = of.iter().find(|state| **state == State::Issuing);
+        Some((*generation, *state.or_else(|| of.iter().find(|state| state.is_in_bundle()))?))
+    });
+    let mut bundle: Vec<(Generation, State)> = trusted.collect();
+    bundle.sort_by_key(|(generation, state)| (*state != State::Issuing, *generation));
+    bundle
 }
 
 /// The CA certificates (DER) that are trusted together in the current phase, the issuing one first.

@@ -68,11 +68,18 @@ pub(super) fn check_may_issue(name: &ClusterName, cluster: &Cluster, actor: &Per
     Err(Failure::refused(format!("{actor} is no issuer of cluster {name}")).help(help))
 }
 
-/// Refuses distributions whose certificates are not issued yet.
-pub(super) fn check_distribution(config: &ClusterConfig) -> Result<(), Failure> {
-    if config.distribution != Distribution::Kubeadm {
-        let distribution = config.distribution;
-        return Err(Failure::usage(format!("this version issues for kubeadm alone, and not for {distribution}")));
+/// Refuses what could be issued for and never be used: a control plane of kubeadm without an address, and name
+/// constraints where the names in leaves are not ours to choose.
+pub(super) fn check_config(config: &ClusterConfig) -> Result<(), Failure> {
+    let distribution = config.distribution;
+    if config.name_constraints && distribution.makes_leaves() {
+        return Err(Failure::usage(format!(
+            "{distribution} makes the certificates of its nodes itself, with names of its own choice, and one outside of \
+             name constraints would be refused by every client: leave name_constraints out"
+        )));
+    }
+    if distribution != Distribution::Kubeadm {
+        return Ok(());
     }
     // Its scheduler and controller-manager reach their own API server by it: what is issued without could not be exported.
     let lost = |node: &&Node| node.roles.contains(&Role::ControlPlane) && node.advertise_address().is_none();
@@ -290,7 +297,11 @@ impl Target<'_> {
                 sans: &pki::subject_alt_names(*profile, &work.node, self.config),
                 life: self.config.lifetime.component,
             };
-            made.issued.push(leaf(authority, &spki, content, now, rng)?);
+            let later = |failure: Failure| match failure.help {
+                Some(_) => failure,
+                None => failure.help(Remedy::Kluis(format!("rotate start {keyset} -c {}", self.name))),
+            };
+            made.issued.push(leaf(authority, &spki, content, now, rng).map_err(later)?);
             bundle.extend(key.map(|key| SealedKey::new(profile.to_string(), KeyBody::Pkcs8(key.to_pkcs8()))));
         }
         made.removed.extend(work.gone.iter().map(|(place, _)| place.clone()));

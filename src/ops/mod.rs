@@ -4,6 +4,7 @@
 mod access;
 pub mod adopt;
 pub mod audit;
+pub mod beside;
 pub mod cert;
 pub mod cluster;
 pub mod confirm;
@@ -39,6 +40,7 @@ mod secrets;
 mod session;
 pub mod status;
 pub mod textconv;
+mod tokens;
 pub mod trust;
 pub mod verify;
 

@@ -10,7 +10,7 @@ mod matrix;
 mod timeline;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -27,7 +27,6 @@ use super::status::{self, Status};
 use super::trust::standing;
 use super::verify::Waiting;
 use crate::model::{ClusterName, Digest, Finding, Level, PersonName, Remedy, Time};
-use crate::repo::MANAGED;
 use crate::trust::chain::ChainedEpoch;
 use crate::trust::difference::{Change, difference};
 use crate::trust::{self, Verified};
@@ -200,26 +199,4 @@ fn rotation(repository: &Repository, name: &ClusterName) -> Option<ClusterRotati
 /// How many findings there are of a level.
 pub fn count(findings: &[Finding], level: Level) -> usize {
     findings.iter().filter(|finding| finding.level == level).count()
-}
-
-/// Writes the page to `path`, as one step, readable for whoever may read the folder: it says nothing that the repository
-/// does not. The folder must be there.
-///
-/// Attack: a script that takes the name of the page from elsewhere is led to a file that people signed, or to one that git
-/// reads. So nothing in the managed trees or in a `.git` is ever written, whatever lies there; a link is replaced, not
-/// followed.
-pub fn write(root: &Path, path: &Path, page: &[u8]) -> Result<(), Failure> {
-    let no_file = || Failure::usage(format!("{} is no name of a file", path.display()));
-    let name = path.file_name().ok_or_else(no_file)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error| Failure::usage(format!("{}: {error}", folder.display()));
-    let place = folder.canonicalize().map_err(failed)?.join(name);
-    let root = root.canonicalize().map_err(failed)?;
-    let top = place.strip_prefix(&root).ok().and_then(|below| below.components().next());
-    let is_managed = top.is_some_and(|top| MANAGED.iter().any(|tree| top.as_os_str().eq_ignore_ascii_case(tree)));
-    if is_managed || place.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git")) {
-        let what = format!("{} is among the files that kluis or git keep: name another place", path.display());
-        return Err(Failure::usage(what).help(Remedy::Kluis("report --html report.html".to_owned())));
-    }
-    Ok(crate::disk::write_atomic(&place, page, 0o644)?)
 }

@@ -199,7 +199,7 @@ impl Verification {
 
 /// The nearest folder at or above `dir` that has a `trust/`: a command may be given anywhere in a repository, and
 /// git, which would know its root, is not asked. A tree planted in between is an unknown repository: exit 4.
-pub(super) fn find_root(dir: &Path) -> Result<PathBuf, Failure> {
+pub fn find_root(dir: &Path) -> Result<PathBuf, Failure> {
     let real = dir.canonicalize().map_err(|error| Failure::usage(format!("{}: {error}", dir.display())))?;
     let root = real.ancestors().find(|folder| folder.join("trust").symlink_metadata().is_ok());
     root.map(Path::to_owned).ok_or_else(|| {

@@ -47,6 +47,17 @@ pub enum PkiError {
         /// The authority's last second.
         until: Time,
     },
+    /// The authority's name constraints exclude a name.
+    #[error(
+        "the name constraints of {subject} exclude {name}: no verifier would take the certificate; names that came later need \
+         a new generation of that authority"
+    )]
+    NotPermitted {
+        /// The subject of the authority's certificate.
+        subject: String,
+        /// The name.
+        name: String,
+    },
     /// The profile allows no such content.
     #[error("a certificate of profile {profile} {why}")]
     Profile {
@@ -63,7 +74,7 @@ impl PkiError {
         match self {
             Self::WeakKey(_) => Code::WeakKey,
             Self::WrongAuthorityKey { .. } => Code::SpkiMismatch,
-            Self::NotAnAuthority { .. } => Code::BadChain,
+            Self::NotAnAuthority { .. } | Self::NotPermitted { .. } => Code::BadChain,
             Self::AuthorityEnded { .. } => Code::Lifetime,
             Self::Profile { .. } => Code::LeafFacts,
             Self::Pem { .. } | Self::Der { .. } | Self::PrivateKey(_) => Code::CertFormat,

@@ -4,11 +4,13 @@
 use x509_cert::der::oid::ObjectIdentifier;
 
 use super::authority::{Validity, serial};
+use super::constraints::SeenNameConstraints;
 use super::encode::{self, BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, tlv};
 use super::error::PkiError;
 use super::facts::{Facts, KEY_CERT_SIGN};
 use super::key::PrivateKey;
 use super::name::{COMMON_NAME, ORGANIZATION};
+use super::seen::SeenName;
 use super::signature::{
     ECDSA_WITH_SHA256, ECDSA_WITH_SHA384, ED25519, PublicKey, SHA256_WITH_RSA, key_identifier, subject_public_key,
 };
@@ -21,6 +23,7 @@ pub(super) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_un
 pub(super) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 pub(super) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 pub(super) const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const NAME_CONSTRAINTS: &str = "2.5.29.30";
 pub(super) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 pub(super) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
@@ -43,7 +46,7 @@ pub struct LeafSpec<'a> {
 ///
 /// Refuses a weak key, a certificate that is no authority's, a private key that is not that authority's, an
 /// authority whose life has nothing in common with the wanted one, SANs on a client's certificate and a
-/// server's without any.
+/// server's without any, and names that the authority's name constraints exclude.
 pub fn issue_leaf(
     spki: &[u8],
     spec: &LeafSpec,
@@ -62,6 +65,7 @@ pub fn issue_leaf(
     if !ca.is_ca || ca.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) {
         return Err(PkiError::NotAnAuthority { subject: ca.subject });
     }
+    check_names(spec.sans, &ca)?;
     let validity = clamp(spec.validity, &ca)?;
     let algorithm = algorithm_identifier(ca_key.algorithm());
     let not_before = encode::time(validity.not_before);
@@ -81,6 +85,16 @@ pub fn issue_leaf(
     );
     let signature = ca_key.sign(&certificate, rng);
     Ok(tlv(SEQUENCE, &[&certificate, &algorithm, &tlv(BIT_STRING, &[&[0], &signature])]))
+}
+
+/// Refuses a name that the authority's name constraints exclude: found here, and not on the node.
+pub fn check_names(sans: &[Host], ca: &Facts) -> Result<(), PkiError> {
+    let constraints = ca.extensions.iter().find(|extension| extension.oid == NAME_CONSTRAINTS);
+    let Some(constraints) = constraints.map(|of| SeenNameConstraints::of_extension(&of.value)) else { return Ok(()) };
+    match sans.iter().find(|name| !constraints.permits(&SeenName::from(*name))) {
+        None => Ok(()),
+        Some(name) => Err(PkiError::NotPermitted { subject: ca.subject.clone(), name: name.to_string() }),
+    }
 }
 
 /// The part of the wanted life that the authority lives through.

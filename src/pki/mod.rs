@@ -10,6 +10,7 @@
 
 mod authority;
 mod check;
+mod constraints;
 mod desired;
 mod encode;
 mod error;
@@ -31,6 +32,7 @@ mod signer;
 
 pub use authority::{CaSpec, NameConstraints, Validity, issue_ca};
 pub use check::{check_issued_by, check_leaf};
+pub use constraints::SeenNameConstraints;
 pub use desired::{organizations, subject_alt_names};
 pub use error::PkiError;
 pub use facts::{ExtensionFacts, Facts, not_after};
@@ -38,12 +40,12 @@ pub use given::{Given, GivenError, adoptable_authority};
 pub use halves::SeenKey;
 pub use key::PrivateKey;
 pub use kind::{KeyKind, SignatureKind};
-pub use leaf::{LeafSpec, issue_leaf};
+pub use leaf::{LeafSpec, check_names, issue_leaf};
 pub use material::Material;
 pub use pem::{
     certificate_pem, count_pem_blocks, holds_private_key, parse_pem, parse_secret_pem, pem_blocks, public_pem,
     service_account_public,
 };
 pub use request::{CsrFacts, build_csr, check_csr_pop, parse_given_csr, read_csr};
-pub use seen::{Seen, SeenConstraints, SeenKeyUsage, SeenName, SeenNameConstraints, SeenUsages};
+pub use seen::{Seen, SeenConstraints, SeenKeyUsage, SeenName, SeenUsages};
 pub use signature::spki_strength;

@@ -11,6 +11,7 @@ use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Validity;
 
+use super::constraints::SeenNameConstraints;
 use super::kind::{KeyKind, SignatureKind};
 use super::leaf::{
     AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, CLIENT_AUTH, EXTENDED_KEY_USAGE, KEY_USAGE, SERVER_AUTH, SUBJECT_ALT_NAME,
@@ -88,15 +89,6 @@ pub enum SeenName {
     Other,
 }
 
-/// The name constraints of a CA certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SeenNameConstraints {
-    /// Names of a kind that stands here have to be below one of them.
-    pub permitted: Vec<SeenName>,
-    /// Names may not be below any of them.
-    pub excluded: Vec<SeenName>,
-}
-
 /// What a certificate says.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -156,7 +148,7 @@ fn next_whole<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(&before[..before.len() - rest.len()])
 }
 
-fn context(value: &AnyRef<'_>) -> Option<u32> {
+pub(super) fn context(value: &AnyRef<'_>) -> Option<u32> {
     match value.tag() {
         Tag::ContextSpecific { number: TagNumber(number), .. } => Some(number),
         _ => None,
@@ -240,7 +232,7 @@ impl Seen {
             AUTHORITY_KEY_ID => {
                 self.aki = next(&mut inside).filter(|id| context(id) == Some(0)).map(|id| id.value().to_vec())
             }
-            NAME_CONSTRAINTS => self.name_constraints = Some(name_constraints(inside)),
+            NAME_CONSTRAINTS => self.name_constraints = Some(SeenNameConstraints::read(inside)),
             CRL_DISTRIBUTION_POINTS | AUTHORITY_INFORMATION => self.has_urls = true,
             CERTIFICATE_POLICIES => {}
             _ if critical => self.unknown_critical = self.unknown_critical.take().or(Some(oid.to_string())),
@@ -344,7 +336,7 @@ fn names(mut inside: &[u8]) -> Vec<SeenName> {
     found
 }
 
-fn general_name(name: &AnyRef<'_>) -> SeenName {
+pub(super) fn general_name(name: &AnyRef<'_>) -> SeenName {
     let text = || displayed(&String::from_utf8_lossy(name.value()));
     match context(name) {
         Some(1) => SeenName::Email(text()),
@@ -353,21 +345,6 @@ fn general_name(name: &AnyRef<'_>) -> SeenName {
         Some(7) => SeenName::Ip(name.value().to_vec()),
         _ => SeenName::Other,
     }
-}
-
-fn name_constraints(mut inside: &[u8]) -> SeenNameConstraints {
-    let mut read = SeenNameConstraints::default();
-    while let Some(list) = next(&mut inside) {
-        let mut subtrees = list.value();
-        while let Some(subtree) = next(&mut subtrees) {
-            let Some(base) = next(&mut subtree.value()).map(|base| general_name(&base)) else { continue };
-            match context(&list) {
-                Some(0) => read.permitted.push(base),
-                _ => read.excluded.push(base),
-            }
-        }
-    }
-    read
 }
 
 #[cfg(test)]

@@ -158,9 +158,18 @@ impl ControlPlane {
 
     /// The same, and the API server gets these flags as well.
     pub fn start_with(members: usize, flags: &[&str]) -> ControlPlane {
+        ControlPlane::make(members, flags, &[])
+    }
+
+    /// The same, of a cluster whose CAs have name constraints.
+    pub fn start_constrained(members: usize) -> ControlPlane {
+        ControlPlane::make(members, &[], &["--name-constraints"])
+    }
+
+    fn make(members: usize, flags: &[&str], cluster: &[&str]) -> ControlPlane {
         let scratch = Scratch::new();
         let port = free_port();
-        let exports = Exports::make(scratch.path(), "prod", port);
+        let exports = Exports::make_with(scratch.path(), "prod", port, cluster);
         let export = exports.node("cp-1");
         let etcd = Etcd::start(scratch.path(), &exports, members);
         let audit = scratch.path().join("audit.log");

@@ -26,6 +26,16 @@ pub struct Exports {
 impl Exports {
     /// Founds a repository and makes a cluster in it whose API servers are reached at `https://127.0.0.1:PORT`.
     pub fn make(scratch: &Path, cluster: &str, port: u16) -> Exports {
+        Exports::make_with(scratch, cluster, port, &[])
+    }
+
+    /// The same for a cluster of another distribution.
+    pub fn make_of(scratch: &Path, cluster: &str, port: u16, distribution: &str) -> Exports {
+        Exports::make_with(scratch, cluster, port, &["--distribution", distribution])
+    }
+
+    /// The same, with these flags of `cluster new` as well.
+    pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
         let home = scratch.join(cluster);
         let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
         fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
@@ -44,6 +54,7 @@ impl Exports {
             args.extend(["--node", node]);
         }
         args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--super-admin", "--yes"]);
+        args.extend(flags);
         exports.kluis(args);
         exports
     }
@@ -64,11 +75,16 @@ impl Exports {
     }
 
     fn export(&self, node: &str, directory: &str, more: &[&str]) -> Export {
+        self.node_of("kubeadm", node, directory, more)
+    }
+
+    /// The node's export in a layout as it is now, in a directory of its own name.
+    pub fn node_of(&self, layout: &str, node: &str, directory: &str, more: &[&str]) -> Export {
         let out = self.scratch.join("exports").join(directory);
         if !out.exists() {
             fs::create_dir_all(self.scratch.join("exports")).expect("a writable scratch directory");
             let out_name = out.to_str().expect("scratch paths are ASCII");
-            let mut args = vec!["export", "kubeadm", "-c", &self.cluster, "--node", node, "--out", out_name];
+            let mut args = vec!["export", layout, "-c", &self.cluster, "--node", node, "--out", out_name];
             args.extend(more);
             self.kluis(args);
         }

@@ -12,8 +12,10 @@
 
 mod aggregation;
 mod at_rest;
+mod constraints;
 mod control_plane;
 mod controllers;
+mod distributions;
 mod emergency;
 mod exports;
 mod fleet;

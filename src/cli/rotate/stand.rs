@@ -83,13 +83,17 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterRotation) -> io::Result<(
             true => "now",
             false => "unless it was done",
         };
-        writeln!(out, "\n{when}, one node after the other, renaming new files over the old ones:")?;
-        writeln!(out, "  kluis export kubeadm -c {name} --node NAME --out DIR")?;
+        let renaming = match cluster.export.starts_with("export kubeadm ") {
+            true => ", renaming new files over the old ones",
+            false => "",
+        };
+        writeln!(out, "\n{when}, one node after the other{renaming}:")?;
+        writeln!(out, "  kluis {}", cluster.export)?;
     }
     for steps in &cluster.nodes {
         writeln!(out, "  {}", steps.node)?;
         write_steps(out, steps, false)?;
-        if steps.restart.is_empty() {
+        if steps.restart.is_empty() && steps.run.is_empty() {
             writeln!(out, "    restart  nothing")?;
         }
     }
@@ -148,6 +152,7 @@ fn write_steps(out: &mut dyn Write, steps: &NodeSteps, together: bool) -> io::Re
         let files = steps.copy_ca_keys.join(", ");
         write_wrapped(out, "    ", &format!("and if CA keys are there: {files} of an export with --with-ca-keys"))?;
     }
+    steps.run.iter().try_for_each(|command| write_list(out, "run", command))?;
     match (steps.restart.is_empty(), together) {
         (true, _) => Ok(()),
         (false, true) => write_list(out, "restart", &format!("{}, stopped before and started after", steps.restart.join(", "))),

@@ -10,7 +10,10 @@ use super::super::issuing::{self, BundleWork, NodeWork};
 use super::super::plan::{Plan, new_record};
 use super::super::session::{Repository, Session};
 use super::{IssueReport, config};
-use crate::model::{ClusterConfig, ClusterName, Node, NodeName, Place, Profile, Remedy, SealedName, displayed};
+use crate::export;
+use crate::model::{
+    ClusterConfig, ClusterName, Distribution, Node, NodeName, Place, Profile, Remedy, SealedName, displayed,
+};
 use crate::trust::Verified;
 use crate::trust::current::{Vouch, Vouched};
 
@@ -35,11 +38,14 @@ pub fn issue(
     wanted: &Wanted<'_>,
 ) -> Result<IssueReport, Failure> {
     let config = config(repository, cluster)?.clone();
-    issuing::check_distribution(&config)?;
+    issuing::check_config(&config)?;
     let node = find(&config, cluster, wanted.node)?;
+    if config.distribution.makes_leaves() {
+        return Err(made_by_itself(cluster, &node, config.distribution));
+    }
     let work = match wanted.csr {
-        Some(path) => from_csr(session, repository, (cluster, &node), wanted.profile, path)?,
-        None => anew(repository, cluster, &node, wanted.profile)?,
+        Some(path) => from_csr(session, repository, (cluster, &node, config.distribution), wanted.profile, path)?,
+        None => anew(repository, cluster, (&node, config.distribution), wanted.profile)?,
     };
     let works = std::slice::from_ref(&work);
     let opened = issuing::opens(repository, (cluster, repository.cluster(cluster)?), works)?;
@@ -74,11 +80,23 @@ pub(in crate::ops) fn find(config: &ClusterConfig, cluster: &ClusterName, name: 
     })
 }
 
-fn check_profile(node: &Node, profile: Profile) -> Result<(), Failure> {
-    if node.profiles().any(|known| known == profile) {
+/// Where nodes make their leaves themselves, an export brings them what they make them from.
+fn made_by_itself(cluster: &ClusterName, node: &Node, distribution: Distribution) -> Failure {
+    let name = &node.name;
+    let what = format!("{distribution} makes the certificates of node {name} itself, from the CA keys of an export");
+    let of = export::Layout::of(distribution);
+    let layout = of.name;
+    Failure::usage(what).help(match of.node {
+        Some(_) => Remedy::Kluis(format!("export {layout} -c {cluster} --node {name} --out DIR")),
+        None => Remedy::Kluis(format!("export {layout} -c {cluster} --out DIR")),
+    })
+}
+
+fn check_profile(node: &Node, distribution: Distribution, profile: Profile) -> Result<(), Failure> {
+    if node.profiles(distribution).any(|known| known == profile) {
         return Ok(());
     }
-    let known = node.profiles().map(|profile| profile.to_string()).collect::<Vec<_>>().join(", ");
+    let known = node.profiles(distribution).map(|profile| profile.to_string()).collect::<Vec<_>>().join(", ");
     Err(Failure::usage(format!("node {} has no certificate {profile}; it has: {known}", node.name)))
 }
 
@@ -87,17 +105,17 @@ fn check_profile(node: &Node, profile: Profile) -> Result<(), Failure> {
 fn anew(
     repository: &Repository,
     cluster: &ClusterName,
-    node: &Node,
+    (node, distribution): (&Node, Distribution),
     profile: Option<Profile>,
 ) -> Result<NodeWork, Failure> {
     if let Some(profile) = profile {
-        check_profile(node, profile)?;
+        check_profile(node, distribution, profile)?;
     }
     let verified = &repository.verified;
     let (sealed, kept) = (has_bundle(verified, cluster, &node.name), kept_by_node(verified, cluster, &node.name));
     let fresh: Vec<Profile> = match profile {
         Some(profile) if sealed || kept.contains_key(&profile) => vec![profile],
-        _ => node.profiles().filter(|profile| !kept.contains_key(profile)).collect(),
+        _ => node.profiles(distribution).filter(|profile| !kept.contains_key(profile)).collect(),
     };
     if fresh.is_empty() {
         let what = format!("the keys of all certificates of {} stay on it, and none is made here", node.name);
@@ -119,7 +137,7 @@ fn anew(
 fn from_csr(
     session: &mut Session,
     repository: &Repository,
-    (cluster, node): (&ClusterName, &Node),
+    (cluster, node, distribution): (&ClusterName, &Node, Distribution),
     profile: Option<Profile>,
     path: &Path,
 ) -> Result<NodeWork, Failure> {
@@ -128,7 +146,7 @@ fn from_csr(
     let Some(profile) = profile.filter(|profile| KEPT_BY_NODES.contains(profile)) else {
         return Err(Failure::usage(format!("--csr is for one of {list}: the keys of a control plane are exported")));
     };
-    check_profile(node, profile)?;
+    check_profile(node, distribution, profile)?;
     let expected = profile.common_name(name.as_str());
     let csr = GivenCsr::read(path, &format!("/O=system:nodes/CN={expected}"))?;
     let facts = &csr.facts;

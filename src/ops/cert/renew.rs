@@ -11,7 +11,7 @@ use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Repository, Session};
 use super::node::{has_key, kept_by_node};
 use super::{Made, config};
-use crate::model::{ClusterName, Node, NodeName, Place, Profile, Remedy, Span, Time};
+use crate::model::{ClusterName, Distribution, Node, NodeName, Place, Profile, Remedy, Span, Time};
 
 /// What was renewed; `data` of the report.
 #[derive(Debug, Serialize)]
@@ -51,11 +51,12 @@ pub fn renew(
         if repository.cluster(name)?.retired {
             continue;
         }
-        let described = config(repository, name)?.nodes.clone();
+        let config = config(repository, name)?;
+        let (described, distribution) = (config.nodes.clone(), config.distribution);
         unknown.retain(|node| !described.iter().any(|one| one.name == *node));
         let wanted = described.into_iter().filter(|node| nodes.is_empty() || nodes.contains(&node.name));
         let of_cluster: Vec<NodeWork> = wanted
-            .map(|node| of_node(repository, name, node, end, &mut report.kept))
+            .map(|node| of_node((repository, name), (node, distribution), end, &mut report.kept))
             .filter(|work| !work.is_empty())
             .collect();
         if !of_cluster.is_empty() {
@@ -92,7 +93,7 @@ fn carry_out(
 ) -> Result<(), Failure> {
     let mut actor = session.actor(&repository.verified)?;
     for (name, _) in works {
-        issuing::check_distribution(config(repository, name)?)?;
+        issuing::check_config(config(repository, name)?)?;
         issuing::check_issuer(name, repository.cluster(name)?, &actor.name)?;
     }
     let mut record = new_record(&repository.verified, &actor.name, session.now, "cert renew")?;
@@ -117,12 +118,17 @@ fn carry_out(
 }
 
 /// What of a node ends by `end`.
-fn of_node(repository: &Repository, name: &ClusterName, node: Node, end: Time, stay: &mut usize) -> NodeWork {
+fn of_node(
+    (repository, name): (&Repository, &ClusterName),
+    (node, distribution): (Node, Distribution),
+    end: Time,
+    stay: &mut usize,
+) -> NodeWork {
     let verified = &repository.verified;
     let mut kept_keys = kept_by_node(verified, name, &node.name);
     let mut fresh: Vec<(Profile, String)> = Vec::new();
     let mut bundled_stays = false;
-    for profile in node.profiles() {
+    for profile in node.profiles(distribution) {
         let place = Place::NodeCert(name.clone(), node.name.clone(), profile);
         let Some(facts) = verified.current.leaves.get(&place) else { continue };
         if facts.not_after <= end {

@@ -12,7 +12,9 @@ use super::super::failure::Failure;
 use super::super::issuing::{self, BundleWork, NodeWork, Step};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::session::{Gate, Repository, Session};
-use crate::model::{ClusterConfig, ClusterName, Digest, Host, Node, Place, Profile, Remedy, SealedName, displayed};
+use crate::model::{
+    ClusterConfig, ClusterName, Digest, Host, Keyset, Node, Place, Profile, Remedy, SealedName, displayed,
+};
 use crate::pki::{self, Facts};
 use crate::trust::current::{Vouch, Vouched};
 use crate::trust::record::Config;
@@ -40,6 +42,9 @@ pub struct ClusterChange {
     pub issue: Vec<Step>,
     /// Files that are removed.
     pub remove: Vec<Step>,
+    /// Certificates that no verifier would take: the name constraints of their CA exclude a name. They wait for a new
+    /// generation of it.
+    pub excluded: Vec<Step>,
     /// Sealed files that are opened.
     pub opens: Vec<String>,
 }
@@ -62,6 +67,8 @@ struct Work {
     edited: Option<Vec<u8>>,
     api: Option<ApiChange>,
     nodes: Vec<NodeWork>,
+    /// What can't be issued by today's CAs.
+    excluded: Vec<Step>,
     /// Files of nodes that are gone.
     gone: Vec<(Place, String)>,
 }
@@ -78,7 +85,10 @@ pub fn apply(session: &mut Session, clusters: &[ClusterName]) -> Result<Applied,
     let mut works = Vec::new();
     for name in clusters {
         let work = compare(&repository, name)?;
-        if !work.is_empty() {
+        if work.is_empty() {
+            // There is nothing to ask about or to write, but that something is missing is said all the same.
+            session.notes.extend(work.excluded.iter().map(|step| format!("not issued: {}: {}", step.path, step.why)));
+        } else {
             works.push(work);
         }
     }
@@ -163,7 +173,7 @@ fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure>
     let place = Place::Config(name.clone());
     let missing = || Failure::refused(format!("cluster {name} has no cluster.toml")).help(Remedy::Verify);
     let config = verified.current.configs.get(name).cloned().ok_or_else(missing)?;
-    issuing::check_distribution(&config)?;
+    issuing::check_config(&config)?;
     let bytes = verified.tree.bytes(&place.to_string()).unwrap_or_default();
     let on_record = match verified.current.paths.get(&place) {
         Some(Vouched { vouch: Vouch::Config(sha256), .. }) => Some(*sha256),
@@ -172,14 +182,23 @@ fn compare(repository: &Repository, name: &ClusterName) -> Result<Work, Failure>
     let edited = (on_record != Some(Digest::of(bytes))).then(|| bytes.to_vec());
     let moved = cluster.api != config.endpoint.as_str();
     let api = moved.then(|| ApiChange { from: cluster.api.clone(), to: config.endpoint.as_str().to_owned() });
-    let works = config.nodes.iter().map(|node| of_node(verified, name, node, &config));
-    let nodes = works.filter(|work| !work.is_empty()).collect();
+    let (mut nodes, mut excluded) = (Vec::new(), Vec::new());
+    for node in &config.nodes {
+        let work = of_node(verified, name, node, &config, &mut excluded);
+        nodes.extend((!work.is_empty()).then_some(work));
+    }
     let gone = gone_nodes(verified, name, &config);
-    Ok(Work { name: name.clone(), config, edited, api, nodes, gone })
+    Ok(Work { name: name.clone(), config, edited, api, nodes, excluded, gone })
 }
 
-/// What a node that is described lacks, and has too much of.
-fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &ClusterConfig) -> NodeWork {
+/// What a node that is described lacks, and has too much of. What its CAs can't issue goes to `excluded`.
+fn of_node(
+    verified: &Verified,
+    name: &ClusterName,
+    node: &Node,
+    config: &ClusterConfig,
+    excluded: &mut Vec<Step>,
+) -> NodeWork {
     let bundle = Place::Sealed(name.clone(), SealedName::Node(node.name.clone()));
     let has_bundle = is_sealed(verified, &bundle);
     let (fresh, gone, bundle) = (Vec::new(), Vec::new(), BundleWork::New);
@@ -187,13 +206,23 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
     // Keys that stay on the node are certified again as they are: whoever has them proved it once.
     let kept = kept_by_node(verified, name, &node.name);
     let mut stays = false;
-    for profile in node.profiles() {
+    for profile in node.profiles(config.distribution) {
         let place = Place::NodeCert(name.clone(), node.name.clone(), profile);
         let why = match verified.current.leaves.get(&place) {
             _ if !has_bundle && !kept.contains_key(&profile) => Some("its node has no keys yet".to_owned()),
             None => Some("there is none yet".to_owned()),
             Some(_) if !of_issuing(verified, name, profile, &place) => Some("its CA issues no more".to_owned()),
             Some(facts) => difference(facts, profile, node, config),
+        };
+        let why = match (why, excluded_by(verified, name, (profile, node, config))) {
+            (Some(_), Some(keyset)) => {
+                let fix = Remedy::Kluis(format!("rotate start {keyset} -c {name}"));
+                let why = format!("the name constraints of its CA exclude a name of it; {fix} makes one that has it");
+                excluded.push(Step { path: place.to_string(), why });
+                stays |= has_bundle && verified.current.leaves.contains_key(&place) && !kept.contains_key(&profile);
+                continue;
+            }
+            (why, _) => why,
         };
         match why {
             Some(why) => {
@@ -204,7 +233,7 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
         }
     }
     for (place, profile) in certificates(verified, name, node) {
-        if !node.profiles().any(|wanted| wanted == profile) {
+        if !node.profiles(config.distribution).any(|wanted| wanted == profile) {
             work.gone.push((place, format!("{} has no such role any more", node.name)));
         }
     }
@@ -215,6 +244,22 @@ fn of_node(verified: &Verified, name: &ClusterName, node: &Node, config: &Cluste
         (false, true) => BundleWork::New,
     };
     work
+}
+
+/// The keyset whose issuing CA may not vouch for a name that the certificate has to have.
+fn excluded_by(
+    verified: &Verified,
+    name: &ClusterName,
+    (profile, node, config): (Profile, &Node, &ClusterConfig),
+) -> Option<Keyset> {
+    let cluster = verified.chain.latest()?.epoch.clusters.get(name)?;
+    let keyset = keyset_of(cluster, profile);
+    let states = verified.current.states.get(&(name.clone(), keyset))?;
+    let issuing = phases::issuing(states).first().copied()?;
+    let (_, sha256) = cluster.generations(keyset).find(|(generation, _)| *generation == issuing)?;
+    let authority = verified.authorities.get(&sha256)?;
+    let sans = pki::subject_alt_names(profile, node, config);
+    pki::check_names(&sans, authority).err().map(|_| keyset)
 }
 
 /// Whether a certificate is of the CA that issues: one that was made on another branch may be of a former one.
@@ -291,6 +336,7 @@ fn changes(repository: &Repository, works: &[Work]) -> Result<Vec<ClusterChange>
             api: work.api.clone(),
             issue: issue.collect(),
             remove: remove.collect(),
+            excluded: work.excluded.clone(),
             opens: issuing::opens(repository, (&work.name, cluster), &work.nodes)?,
         });
     }
@@ -333,6 +379,7 @@ pub fn lines(change: &ClusterChange) -> Vec<String> {
     }
     lines.extend(change.issue.iter().map(|step| format!("  issue   {}  ({})", short(&step.path), step.why)));
     lines.extend(change.remove.iter().map(|step| format!("  remove  {}  ({})", short(&step.path), step.why)));
+    lines.extend(change.excluded.iter().map(|step| format!("  wait    {}  ({})", short(&step.path), step.why)));
     lines.extend(change.opens.iter().map(|name| format!("  open    {name}")));
     lines
 }

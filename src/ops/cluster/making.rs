@@ -7,15 +7,16 @@ use zeroize::Zeroizing;
 
 use super::super::draft::Draft;
 use super::super::failure::Failure;
-use super::super::issuing::{self, Authority, BACKDATE, Bundle, BundleWork, Content, NodeWork, Opened, Target};
+use super::super::issuing::{self, Authority, BACKDATE, Bundle, BundleWork, Content, Keys, NodeWork, Opened, Target};
 use super::super::own_keys;
 use super::super::plan::Plan;
 use super::super::secrets::Recipients;
 use super::super::session::{Actor, Repository, Session};
-use super::new::{AUTHORITIES, NewCluster, Wanted, bounded};
+use super::super::tokens;
+use super::new::{NewCluster, Wanted, bounded};
 use crate::model::{
-    ClusterConfig, ClusterName, Digest, Generation, Host, KeyUse, Keyset, PersonName, Place, Profile, SealedName, Span,
-    State, Time,
+    Algorithm, ClusterConfig, ClusterName, Digest, Distribution, Generation, Host, KeyUse, Keyset, PersonName, Place,
+    Profile, SealedName, Span, State, Time,
 };
 use crate::pki::{self, CaSpec, Facts, NameConstraints, PrivateKey, Validity};
 use crate::seal::{KeyBody, SealedKey};
@@ -42,26 +43,35 @@ impl Making<'_> {
         actor: &Actor,
     ) -> Result<Option<own_keys::OwnKey>, Failure> {
         let name = &self.wanted.name;
-        let works: Vec<NodeWork> = self.config.nodes.iter().map(all_of).collect();
+        let works: Vec<NodeWork> =
+            self.config.nodes.iter().map(|node| all_of((node, self.config.distribution))).collect();
+        let distribution = self.config.distribution;
+        let algorithm = |keyset| distribution.algorithm(keyset, self.config.algorithm);
         let leaves: usize = works.iter().map(|work| work.fresh.len()).sum();
-        let mut keys = issuing::keys(session, self.config.algorithm, AUTHORITIES.len() + 1 + leaves).into_iter();
+        let mut wanted: BTreeMap<Algorithm, usize> = BTreeMap::from([(self.config.algorithm, leaves)]);
+        for keyset in distribution.keysets().iter().filter(|keyset| !keyset.is_symmetric()) {
+            *wanted.entry(algorithm(*keyset)).or_default() += 1;
+        }
+        let mut keys = Keys::make(session, &wanted);
         let text = self.wanted.text.clone().into_bytes();
         self.record.config.push(Config { cluster: name.clone(), sha256: Digest::of(&text) });
         self.plan.write(&Place::Config(name.clone()), text);
         let mut opened = Opened::new();
-        for (keyset, key) in AUTHORITIES.into_iter().zip(keys.by_ref()) {
+        for keyset in distribution.keysets().iter().copied().filter(|keyset| keyset.is_ca()) {
+            let key = keys.take(algorithm(keyset), 1).pop().ok_or_else(issuing::too_few_keys)?;
             let certificate = self.authority(keyset, &key, session)?;
             cluster.keysets.insert(keyset, BTreeMap::from([(Generation::FIRST, Digest::of(&certificate))]));
             opened.insert(keyset, Authority { certificate, key });
         }
-        let service_account = keys.next().ok_or_else(issuing::too_few_keys)?;
+        let service_account =
+            keys.take(algorithm(Keyset::ServiceAccount), 1).pop().ok_or_else(issuing::too_few_keys)?;
         self.service_account(&service_account, cluster);
         let recipients = Recipients::of(&repository.verified, repository.epoch()?, cluster, session)?;
         let epoch = draft.epoch.clone();
         let target = Target { epoch: &epoch, name, cluster, config: self.config, recipients: &recipients };
-        self.seal_keysets(session, &target, &opened, service_account)?;
+        self.seal_keysets(session, &target, &opened, &service_account)?;
         for work in &works {
-            let own = keys.by_ref().take(work.fresh.len()).collect();
+            let own = keys.take(self.config.algorithm, work.fresh.len());
             let made = target.node(&opened, work, own, Bundle::new(), (session.now, &mut session.rng))?;
             made.add_to(self.record, self.plan);
         }
@@ -98,20 +108,29 @@ impl Making<'_> {
         session: &mut Session,
         target: &Target<'_>,
         opened: &Opened,
-        service_account: PrivateKey,
+        service_account: &PrivateKey,
     ) -> Result<(), Failure> {
-        let mut bodies: Vec<(Keyset, KeyBody)> = Vec::new();
-        for (keyset, authority) in opened {
-            bodies.push((*keyset, KeyBody::Pkcs8(authority.key.to_pkcs8())));
+        let distribution = self.config.distribution;
+        let mut sealed: Vec<(Keyset, Vec<SealedKey>)> = Vec::new();
+        for keyset in distribution.keysets().iter().copied() {
+            let of = |body| vec![SealedKey::new(SealedName::Keyset(keyset, Generation::FIRST).header_name(), body)];
+            let keys = match keyset {
+                Keyset::Tokens => tokens::make(distribution, &mut session.rng),
+                Keyset::Encryption => {
+                    let bytes = Zeroizing::new(session.rng.bytes::<32>());
+                    of(KeyBody::Symmetric { salt: session.rng.bytes(), bytes: Secret::new(bytes.to_vec()) })
+                }
+                Keyset::ServiceAccount => of(KeyBody::Pkcs8(service_account.to_pkcs8())),
+                _ => {
+                    let authority = opened.get(&keyset).ok_or_else(issuing::too_few_keys)?;
+                    of(KeyBody::Pkcs8(authority.key.to_pkcs8()))
+                }
+            };
+            sealed.push((keyset, keys));
         }
-        bodies.push((Keyset::ServiceAccount, KeyBody::Pkcs8(service_account.to_pkcs8())));
-        let bytes = Zeroizing::new(session.rng.bytes::<32>());
-        let (salt, bytes) = (session.rng.bytes(), Secret::new(bytes.to_vec()));
-        bodies.push((Keyset::Encryption, KeyBody::Symmetric { salt, bytes }));
-        for (keyset, body) in bodies {
+        for (keyset, keys) in sealed {
             let name = SealedName::Keyset(keyset, Generation::FIRST);
-            let key = SealedKey::new(name.header_name(), body);
-            let (entry, bytes) = target.seal(&name, &[key], (1, false))?;
+            let (entry, bytes) = target.seal(&name, &keys, (1, false))?;
             self.plan.write(&entry.place(), bytes);
             self.record.sealed.push(entry);
             self.record.phase.push(Phase {
@@ -196,8 +215,8 @@ pub(in crate::ops) fn own_certificate(
 }
 
 /// Every certificate of a new node.
-fn all_of(node: &crate::model::Node) -> NodeWork {
-    let fresh = node.profiles().map(|profile| (profile, "new".to_owned())).collect();
+fn all_of((node, distribution): (&crate::model::Node, Distribution)) -> NodeWork {
+    let fresh = node.profiles(distribution).map(|profile| (profile, "new".to_owned())).collect();
     NodeWork { node: node.clone(), fresh, gone: Vec::new(), bundle: BundleWork::New, public: BTreeMap::new() }
 }
 
@@ -210,7 +229,7 @@ fn constrained(keyset: Keyset, config: &ClusterConfig) -> Option<Vec<Host>> {
     let mut hosts: Vec<Host> = Vec::new();
     for node in &config.nodes {
         let servers = node
-            .profiles()
+            .profiles(config.distribution)
             .filter(|profile| profile.fallback_keyset() == keyset && !matches!(profile.key_use(), KeyUse::Client));
         for profile in servers {
             hosts.extend(pki::subject_alt_names(profile, node, config));

@@ -14,13 +14,11 @@ use super::super::secrets::Recipients;
 use super::super::session::{Actor, Gate, Repository, Session};
 use super::making::Making;
 use crate::model::{
-    ClusterConfig, ClusterName, Digest, Generation, HexId, Keyset, PersonName, Place, Profile, Remedy, SealedName,
-    Span, Time, displayed,
+    ClusterConfig, ClusterName, Digest, Distribution, Generation, HexId, Keyset, PersonName, Place, Profile, Remedy,
+    SealedName, Span, Time, displayed,
 };
 use crate::trust::{Cluster, TrustRole};
 
-/// The authorities of a kubeadm cluster.
-pub(super) const AUTHORITIES: [Keyset; 3] = [Keyset::Kubernetes, Keyset::Etcd, Keyset::FrontProxy];
 /// The group that issuers may ask for; an export binds it to `cluster-admin`.
 const ADMINS: &str = "kluis:admins";
 
@@ -89,6 +87,8 @@ pub struct NewCluster {
     pub id: Option<HexId<16>>,
     /// The URL of the API.
     pub endpoint: String,
+    /// The distribution.
+    pub distribution: Distribution,
     /// The version of Kubernetes.
     pub kubernetes: String,
     /// The algorithm of its keys.
@@ -112,7 +112,7 @@ pub struct NewCluster {
 pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure> {
     let config =
         ClusterConfig::parse(&wanted.text).map_err(|error| Failure::usage(format!("{}: {error}", wanted.source)))?;
-    issuing::check_distribution(&config)?;
+    issuing::check_config(&config)?;
     let mut repository = session.open(&Gate::Draft)?;
     let mut actor = session.actor(&repository.verified)?;
     check_signed(&repository.verified, &actor.name)?;
@@ -255,7 +255,10 @@ fn plan_break_glass(
         let help = format!("request new -c {} --break-glass --reason TEXT", wanted.name);
         return Err(Failure::refused(what).help(Remedy::Kluis(help)));
     }
-    let default = format!("first kubeadm init of {}", wanted.name);
+    let default = match config.distribution {
+        Distribution::Kubeadm => format!("first kubeadm init of {}", wanted.name),
+        _ => format!("first start of {}", wanted.name),
+    };
     let reason = reason.clone().filter(|reason| !reason.is_empty()).unwrap_or(default);
     let life = bounded(config.lifetime.break_glass, draft.epoch.policy.max_break_glass);
     let not_after = session.now.plus(life);
@@ -273,17 +276,18 @@ fn planned(
     cluster: &Cluster,
     break_glass: Option<MadeBreakGlass>,
 ) -> NewCluster {
-    let keysets = AUTHORITIES.into_iter().chain([Keyset::ServiceAccount, Keyset::Encryption]);
+    let keysets = config.distribution.keysets().iter().copied();
     let made = |keyset| MadeKey { keyset, generation: Generation::FIRST, sha256: None, not_after: None };
     let node = |node: &crate::model::Node| MadeNode {
         name: node.name.to_string(),
         roles: node.roles.iter().map(|role| role.as_str()).collect(),
-        certificates: node.profiles().collect(),
+        certificates: node.profiles(config.distribution).collect(),
     };
     NewCluster {
         cluster: wanted.name.clone(),
         id: None,
         endpoint: config.endpoint.as_str().to_owned(),
+        distribution: config.distribution,
         kubernetes: config.kubernetes.to_string(),
         algorithm: config.algorithm.to_string(),
         keysets: keysets.map(made).collect(),
@@ -310,7 +314,9 @@ fn paths(name: &ClusterName, report: &NewCluster) -> Vec<String> {
         let Ok(node_name) = crate::model::NodeName::parse(&node.name) else { continue };
         let certs = node.certificates.iter().map(|p| Place::NodeCert(name.clone(), node_name.clone(), *p));
         places.extend(certs);
-        places.push(Place::Sealed(name.clone(), SealedName::Node(node_name)));
+        if !node.certificates.is_empty() {
+            places.push(Place::Sealed(name.clone(), SealedName::Node(node_name)));
+        }
     }
     if let Some(own) = &report.break_glass {
         places.push(Place::PersonCert(name.clone(), own.person.clone(), Profile::BreakGlass));
@@ -318,6 +324,14 @@ fn paths(name: &ClusterName, report: &NewCluster) -> Vec<String> {
     let mut paths: Vec<String> = places.iter().map(ToString::to_string).collect();
     paths.sort();
     paths
+}
+
+fn in_words(keyset: Keyset) -> &'static str {
+    match keyset {
+        Keyset::Encryption => "encryption at rest",
+        Keyset::Tokens => "join tokens",
+        keyset => keyset.as_str(),
+    }
 }
 
 /// Shows what will be made, and asks.
@@ -333,12 +347,15 @@ fn ask(
     }
     let epoch = repository.epoch()?;
     let mut text = format!(
-        "Cluster {} (kubeadm {}, {}, {})\n",
-        report.cluster, report.kubernetes, report.endpoint, report.algorithm
+        "Cluster {} ({} {}, {}, {})\n",
+        report.cluster, report.distribution, report.kubernetes, report.endpoint, report.algorithm
     );
     let life = config.lifetime.authority;
-    let _ = writeln!(text, "  authorities   kubernetes, etcd, front-proxy, for {life}");
-    let _ = writeln!(text, "  keys          service-account, encryption at rest");
+    let (authorities, keys): (Vec<Keyset>, Vec<Keyset>) =
+        report.keysets.iter().map(|made| made.keyset).partition(|keyset| keyset.is_ca());
+    let listed = |keysets: &[Keyset]| keysets.iter().map(|keyset| in_words(*keyset)).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "  authorities   {}, for {life}", listed(&authorities));
+    let _ = writeln!(text, "  keys          {}", listed(&keys));
     for node in &report.nodes {
         let (name, roles, count) = (&node.name, node.roles.join(", "), node.certificates.len());
         let _ =

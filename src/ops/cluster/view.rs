@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::failure::Failure;
 use super::super::session::Repository;
 use crate::model::{
-    ClusterName, Digest, Generation, HexId, Keyset, PersonName, Place, Profile, SealedName, State, Time,
+    ClusterName, Digest, Distribution, Generation, HexId, Keyset, PersonName, Place, Profile, SealedName, State, Time,
 };
 use crate::trust::current::Vouch;
 use crate::trust::record::{Recipient, Sealed};
@@ -244,14 +244,18 @@ pub fn show(repository: &Repository, name: &ClusterName) -> Result<ClusterPage, 
         groups: cluster.groups.clone(),
         keysets: keysets(verified, name, cluster),
         nodes: config
-            .map(|config| config.nodes.iter().map(|one| node(verified, name, one)).collect())
+            .map(|config| config.nodes.iter().map(|one| node(verified, name, (one, config.distribution))).collect())
             .unwrap_or_default(),
         people: people.collect(),
         sealed: sealed.collect(),
     })
 }
 
-fn node(verified: &Verified, name: &ClusterName, node: &crate::model::Node) -> NodeView {
+fn node(
+    verified: &Verified,
+    name: &ClusterName,
+    (node, distribution): (&crate::model::Node, Distribution),
+) -> NodeView {
     let current = verified.current.leaves.iter().filter_map(|(place, facts)| match place {
         Place::NodeCert(at, owner, profile) if at == name && *owner == node.name => {
             Some((profile.to_string(), facts.not_after))
@@ -259,7 +263,7 @@ fn node(verified: &Verified, name: &ClusterName, node: &crate::model::Node) -> N
         _ => None,
     });
     let certificates: BTreeMap<String, Time> = current.collect();
-    let missing = node.profiles().filter(|profile| !certificates.contains_key(profile.as_str())).collect();
+    let missing = node.profiles(distribution).filter(|profile| !certificates.contains_key(profile.as_str())).collect();
     NodeView {
         name: node.name.to_string(),
         roles: node.roles.iter().map(|role| role.as_str()).collect(),

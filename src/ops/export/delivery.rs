@@ -28,9 +28,9 @@ pub fn recipients(
 ) -> Result<Vec<Recipient>, Failure> {
     let own = match subject {
         Subject::Node(name) => of_node(cluster, config, name)?,
-        Subject::Keyset(_) => None,
+        Subject::Keyset(_) | Subject::Cluster => None,
         Subject::AllNodes => {
-            let what = "an export of every node is for no one node's key: seal one node at a time, or say --as tar";
+            let what = "an export of every node is for no one node's key: seal one node at a time, or say --tar";
             return Err(Failure::usage(what));
         }
     };

@@ -67,7 +67,9 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     let begins: BTreeSet<&ClusterName> = keysets
         .iter()
         .filter(|((cluster, keyset), known)| {
-            *keyset != Keyset::Tokens && !known.is_empty() && !is_under_way(verified, cluster, *keyset)
+            fixed(verified, cluster, *keyset).is_none()
+                && !known.is_empty()
+                && !is_under_way(verified, cluster, *keyset)
         })
         .map(|((cluster, _), _)| *cluster)
         .collect();
@@ -78,6 +80,11 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
     }
     for ((cluster, keyset), generations) in &keysets {
         let ends = masters.iter().filter(|one| one.cluster == **cluster).map(|one| one.not_after).max();
+        if let Some(why) = fixed(verified, cluster, *keyset) {
+            let what = format!("{keyset} stays what {person} knows, unless the cluster is made anew: {why}");
+            say(Some(cluster), what, None);
+            continue;
+        }
         let is_client = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
         let mut what = rotation(*keyset, generations);
         let command = match (is_under_way(verified, cluster, *keyset), generations.is_empty()) {
@@ -112,6 +119,11 @@ pub(super) fn of(verified: &Verified, exposure: &Exposure) -> Vec<Step> {
         say(None, "give authorizers, proxies and alarms the certificates that are denied".to_owned(), Some(list));
     }
     steps
+}
+
+/// Why the distribution of a cluster can't replace a keyset; `None` where it can.
+fn fixed(verified: &Verified, cluster: &ClusterName, keyset: Keyset) -> Option<&'static str> {
+    verified.current.configs.get(cluster)?.distribution.fixed(keyset)
 }
 
 /// Whether a generation waits to issue, or one that did waits to be distrusted.

@@ -279,7 +279,7 @@ pub fn configs(material: &Material, log: &Log, paths: &BTreeSet<&String>) -> Vec
             (Some(Ok(old)), Some(Ok(new))) => config(&old, &new),
             (_, Some(Ok(new))) => {
                 let nodes = new.nodes.len();
-                let leaves: usize = new.nodes.iter().map(|node| node.profiles().count()).sum();
+                let leaves: usize = new.nodes.iter().map(|node| node.profiles(new.distribution).count()).sum();
                 vec![format!("new: {nodes} nodes with {leaves} certificates")]
             }
         };
@@ -322,7 +322,7 @@ fn config(old: &ClusterConfig, new: &ClusterConfig) -> Vec<String> {
                 node.name,
                 roles(node),
                 displayed(&list(&node.addresses)),
-                node.profiles().count()
+                node.profiles(new.distribution).count()
             )),
             Some(then) => {
                 let mut words = Vec::new();

@@ -12,6 +12,7 @@ use super::super::export::{authorities, service_account_public};
 use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::listing::{Conf, Listing};
+use crate::export::ExportError;
 use crate::export::kubeadm::{Part, public_parts};
 use crate::export::kubeconfig::Kubeconfig;
 use crate::model::{
@@ -63,6 +64,11 @@ pub fn check(
     files: &Files<'_>,
 ) -> Result<(Checked, Vec<Finding>), Failure> {
     let config = config(repository, cluster)?;
+    // The paths are those of kubeadm.
+    if config.distribution != Distribution::Kubeadm {
+        let distribution = config.distribution;
+        return Err(ExportError::NotKubeadm { cluster: cluster.clone(), distribution }.into());
+    }
     let node = &node::find(config, cluster, name)?;
     let found = match files {
         Files::Folder(dir) if !dir.is_dir() => {
@@ -76,10 +82,7 @@ pub fn check(
     let mut findings = Vec::new();
     let kept = kept_by_node(&repository.verified, cluster, name);
     // What `rotate status` lists is of this phase alone; what differs may be of one before, or a certificate that was renewed.
-    let export = Remedy::Kluis(match config.distribution {
-        Distribution::Kubeadm => format!("export kubeadm -c {cluster} --node {name} --out DIR"),
-        _ => format!("export pem -c {cluster} --node {name} --out DIR"),
-    });
+    let export = Remedy::Kluis(format!("export kubeadm -c {cluster} --node {name} --out DIR"));
     for (path, part) in public_parts(node) {
         let (state, why) = match expected.difference(&found, &path, part)? {
             None => ("missing", "it is not there".to_owned()),

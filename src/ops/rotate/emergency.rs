@@ -13,7 +13,7 @@ use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::steps::{self, NodeSteps};
 use super::{Phase, Position, keysets, leave_what_stays};
-use crate::model::{ClusterName, Keyset, Node};
+use crate::model::{ClusterName, Distribution, Keyset, Node, Remedy};
 
 /// One stage: it is done on every node before the next begins.
 #[derive(Debug, Clone, Serialize)]
@@ -51,8 +51,23 @@ const PRESENTED: [&str; 4] =
 const ETCD_CLIENT: [&str; 2] = ["pki/apiserver-etcd-client.crt", "pki/apiserver-etcd-client.key"];
 const ETCD_TRUST: &str = "pki/etcd/ca.crt";
 
+/// Refuses an emergency where the stages are not known: they are those of processes and files that kubeadm has. A
+/// distribution that takes its files as one has no order in which a forger could be shut out first.
+pub fn check(repository: &Repository, name: &ClusterName) -> Result<(), Failure> {
+    let distribution = config(repository, name)?.distribution;
+    if distribution == Distribution::Kubeadm {
+        return Ok(());
+    }
+    let what = format!(
+        "the stages of an emergency are known for kubeadm alone, and cluster {name} runs on {distribution}: take the ordinary \
+         steps at once, and bring every node the files of the last one"
+    );
+    Err(Failure::refused(what).help(Remedy::Kluis(format!("rotate start -c {name}"))))
+}
+
 /// The stages for a cluster: for the keysets whose rotation is under way and that can be used to forge.
 pub fn stages(repository: &Repository, name: &ClusterName) -> Result<Vec<Stage>, Failure> {
+    check(repository, name)?;
     let mut positions = BTreeMap::new();
     for keyset in keysets(repository, name).into_iter().filter(|keyset| forges(*keyset)) {
         let position = Position::of(repository, name, keyset)?;
@@ -212,7 +227,7 @@ impl<'a> Left<'a> {
             left.copy = rest;
             let (restart, rest) = left.restart.drain(..).partition(|one| Some(*one) == process);
             left.restart = rest;
-            taken.push(NodeSteps { node: left.node.clone(), copy, copy_ca_keys: Vec::new(), restart });
+            taken.push(NodeSteps { copy, restart, ..NodeSteps::nothing(left.node.clone()) });
         }
         taken.retain(|steps| !steps.copy.is_empty() || !steps.restart.is_empty());
         taken

@@ -3,6 +3,7 @@
 //! them, `remove` drops them, and `steps` says what to do on which node in between.
 
 mod check;
+mod elsewhere;
 mod emergency;
 mod listing;
 mod remove;
@@ -216,9 +217,9 @@ fn leave_what_stays(repository: &Repository, cluster: &ClusterName, steps: &mut 
 }
 
 /// The keysets of a cluster that have generations: what a rotation is about where none is named.
-pub fn keysets(repository: &Repository, cluster: &ClusterName) -> Vec<Keyset> {
+fn keysets(repository: &Repository, cluster: &ClusterName) -> Vec<Keyset> {
     let states = repository.verified.current.states.keys();
-    states.filter(|(name, keyset)| name == cluster && *keyset != Keyset::Tokens).map(|(_, keyset)| *keyset).collect()
+    states.filter(|(name, _)| name == cluster).map(|(_, keyset)| *keyset).collect()
 }
 
 /// The keysets that a command is about: those named, which the cluster has to have, or all.

@@ -40,8 +40,7 @@ pub fn script(repository: &Repository, cluster: &ClusterName, name: &NodeName) -
     let rotation = rotations.clusters.into_iter().next();
     let phases = rotation.as_ref().map(phases).unwrap_or_default();
     let steps = rotation.into_iter().flat_map(|rotation| rotation.nodes).find(|steps| steps.node == *name);
-    let nothing = || NodeSteps { node: name.clone(), copy: Vec::new(), copy_ca_keys: Vec::new(), restart: Vec::new() };
-    let steps = steps.unwrap_or_else(nothing);
+    let steps = steps.unwrap_or_else(|| NodeSteps::nothing(name.clone()));
     let material = public_material(repository, cluster, node)?;
     let public = if steps.copy.is_empty() { Vec::new() } else { public_content(&material)? };
     let bundles_of_before = bundles_of_before(repository, cluster, &material.node)?;

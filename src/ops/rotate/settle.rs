@@ -139,7 +139,7 @@ pub fn settle(session: &mut Session, repository: &mut Repository, wanted: &Settl
     let mut actor = session.actor(&repository.verified)?;
     for work in &works {
         issuing::check_issuer(&work.cluster, repository.cluster(&work.cluster)?, &actor.name)?;
-        issuing::check_distribution(config(repository, &work.cluster)?)?;
+        issuing::check_config(config(repository, &work.cluster)?)?;
     }
     for decided in &report.keysets {
         report.people.extend(people(repository, decided, session.now)?);

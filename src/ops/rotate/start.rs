@@ -15,8 +15,12 @@ use super::super::issuing::{self, Keys, Target};
 use super::super::plan::{Plan, Written, new_record};
 use super::super::secrets::Recipients;
 use super::super::session::{Repository, Session};
+use super::super::tokens;
 use super::{Phase, Position, STANDBY, chosen, emergency};
-use crate::model::{ClusterName, Digest, Generation, Keyset, PersonName, Place, Remedy, SealedName, State, Time};
+use crate::model::{
+    Algorithm, ClusterConfig, ClusterName, Digest, Generation, Keyset, PersonName, Place, Remedy, SealedName, State,
+    Time,
+};
 use crate::pki::{self, Facts};
 use crate::seal::{KeyBody, SealedKey};
 use crate::secret::Secret;
@@ -74,7 +78,7 @@ pub fn start(session: &mut Session, repository: &mut Repository, wanted: &Start<
     let clusters: BTreeSet<ClusterName> = made.iter().map(|one| one.cluster.clone()).collect();
     for name in &clusters {
         issuing::check_issuer(name, repository.cluster(name)?, &actor.name)?;
-        issuing::check_distribution(config(repository, name)?)?;
+        issuing::check_config(config(repository, name)?)?;
         // Whoever can't be sealed to is found before anybody is asked, or waits for keys.
         Recipients::of(&repository.verified, repository.epoch()?, repository.cluster(name)?, session)?;
     }
@@ -143,6 +147,9 @@ fn plan(
             left.push(format!("{name}: it is retired"));
             continue;
         }
+        if wanted.emergency {
+            emergency::check(repository, name)?;
+        }
         for keyset in chosen(repository, name, wanted.keysets)? {
             let position = Position::of(repository, name, keyset)?;
             let could_open = |generation: Generation| match &exposed {
@@ -153,6 +160,14 @@ fn plan(
                 continue;
             }
             if let Some(why) = waits(&position, (name, keyset), wanted, could_open) {
+                left.push(format!("{name}/{keyset}: {why}"));
+                continue;
+            }
+            if let Some(why) = config(repository, name)?.distribution.fixed(keyset) {
+                if wanted.keysets.contains(&keyset) {
+                    let what = format!("{name}/{keyset} can't be rotated: {why}");
+                    return Err(Failure::refused(what).help(Remedy::Kluis(format!("rotate status -c {name}"))));
+                }
                 left.push(format!("{name}/{keyset}: {why}"));
                 continue;
             }
@@ -222,28 +237,38 @@ fn exposed(
     Ok(live.collect())
 }
 
+fn algorithm(config: &ClusterConfig, keyset: Keyset) -> Algorithm {
+    config.distribution.algorithm(keyset, config.algorithm)
+}
+
 /// Makes every generation: its public half planned and listed in the draft. Returns what is to be sealed, in the same order.
 fn make(
     session: &mut Session,
     repository: &Repository,
     made: &mut [Made],
     (draft, plan): (&mut Draft, &mut Plan),
-) -> Result<Vec<KeyBody>, Failure> {
+) -> Result<Vec<Vec<SealedKey>>, Failure> {
     let mut wanted = BTreeMap::new();
     for one in made.iter().filter(|one| !one.keyset.is_symmetric()) {
-        *wanted.entry(config(repository, &one.cluster)?.algorithm).or_default() += 1;
+        *wanted.entry(algorithm(config(repository, &one.cluster)?, one.keyset)).or_default() += 1;
     }
     let mut keys = Keys::make(session, &wanted);
     let mut bodies = Vec::with_capacity(made.len());
     for one in made {
         let (name, keyset, generation) = (&one.cluster, one.keyset, one.generation);
-        if keyset.is_symmetric() {
-            let bytes = Zeroizing::new(session.rng.bytes::<32>());
-            bodies.push(KeyBody::Symmetric { salt: session.rng.bytes(), bytes: Secret::new(bytes.to_vec()) });
+        let config = config(repository, name)?;
+        let alone = |body| vec![SealedKey::new(SealedName::Keyset(keyset, generation).header_name(), body)];
+        if keyset == Keyset::Tokens {
+            bodies.push(tokens::make(config.distribution, &mut session.rng));
             continue;
         }
-        let config = config(repository, name)?;
-        let key = keys.take(config.algorithm, 1).pop().ok_or_else(issuing::too_few_keys)?;
+        if keyset.is_symmetric() {
+            let bytes = Zeroizing::new(session.rng.bytes::<32>());
+            let (salt, bytes) = (session.rng.bytes(), Secret::new(bytes.to_vec()));
+            bodies.push(alone(KeyBody::Symmetric { salt, bytes }));
+            continue;
+        }
+        let key = keys.take(algorithm(config, keyset), 1).pop().ok_or_else(issuing::too_few_keys)?;
         let hash = if keyset.is_ca() {
             let der = new_authority((keyset, generation), &key, config, session)?;
             let facts = Facts::read(&der)?;
@@ -258,7 +283,7 @@ fn make(
         if let Some(cluster) = draft.epoch.clusters.get_mut(name) {
             cluster.keysets.entry(keyset).or_default().insert(generation, hash);
         }
-        bodies.push(KeyBody::Pkcs8(key.to_pkcs8()));
+        bodies.push(alone(KeyBody::Pkcs8(key.to_pkcs8())));
     }
     Ok(bodies)
 }
@@ -268,7 +293,7 @@ fn seal(
     session: &mut Session,
     repository: &Repository,
     made: &[Made],
-    bodies: Vec<KeyBody>,
+    bodies: Vec<Vec<SealedKey>>,
 ) -> Result<Vec<(Sealed, Vec<u8>)>, Failure> {
     let epoch = repository.epoch()?;
     let mut recipients = BTreeMap::new();
@@ -279,15 +304,15 @@ fn seal(
         }
     }
     let mut jobs = Vec::with_capacity(made.len());
-    for (one, body) in made.iter().zip(bodies) {
+    for (one, keys) in made.iter().zip(bodies) {
         let (name, cluster, config) =
             (&one.cluster, repository.cluster(&one.cluster)?, config(repository, &one.cluster)?);
         let sealed = SealedName::Keyset(one.keyset, one.generation);
-        let key = SealedKey::new(sealed.header_name(), body);
-        jobs.push((Target { epoch, name, cluster, config, recipients: &recipients[name] }, sealed, key));
+        jobs.push((Target { epoch, name, cluster, config, recipients: &recipients[name] }, sealed, keys));
     }
     let progress = &mut session.progress;
-    let seal = |(target, sealed, key): (Target<'_>, SealedName, SealedKey)| target.seal(&sealed, &[key], (1, false));
+    let seal =
+        |(target, sealed, keys): (Target<'_>, SealedName, Vec<SealedKey>)| target.seal(&sealed, &keys, (1, false));
     let files = parallel::each(jobs, seal, &mut |done| progress("sealing", done, made.len()));
     files.into_iter().collect()
 }

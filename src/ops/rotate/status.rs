@@ -9,6 +9,7 @@ use super::super::failure::Failure;
 use super::super::session::Repository;
 use super::steps::{self, NodeSteps};
 use super::{Phase, Position, Stage, emergency, keysets, leave_what_stays};
+use crate::export;
 use crate::model::{ClusterName, Keyset, State, Time};
 
 /// Where one keyset stands.
@@ -42,6 +43,8 @@ pub struct ClusterRotation {
     pub retired: bool,
     /// Its keysets.
     pub keysets: Vec<KeysetRotation>,
+    /// The command that brings the files, without the leading `kluis`.
+    pub export: String,
     /// What to do on each node in this phase.
     pub nodes: Vec<NodeSteps>,
     /// What not to do meanwhile.
@@ -92,6 +95,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
         cluster: name.clone(),
         retired: repository.cluster(name)?.retired,
         keysets: Vec::new(),
+        export: String::new(),
         nodes: Vec::new(),
         cautions: BTreeSet::new(),
         gates: BTreeMap::new(),
@@ -101,12 +105,17 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
     if rotation.retired {
         return Ok(rotation);
     }
+    let described = config(repository, name)?;
+    let (nodes, distribution) = (&described.nodes, described.distribution);
+    let layout = export::Layout::of(distribution);
+    let part = if layout.node.is_some() { " --node NAME" } else { "" };
+    rotation.export = format!("export {} -c {name}{part} --out DIR", layout.name);
     let mut phases: Vec<(Keyset, Phase)> = Vec::new();
     let (mut on_nodes, mut kept) = (Vec::new(), Vec::new());
     for keyset in keysets(repository, name) {
         let position = Position::of(repository, name, keyset)?;
         let phase = position.phase();
-        rotation.cautions.extend(steps::caution(keyset, phase));
+        rotation.cautions.extend(steps::caution(distribution, keyset, phase));
         let standby = position.next().filter(|_| position.standby).map(|next| next.to_string());
         let here = (keyset, position.on_nodes());
         let since = position.last.as_ref().map(|(time, _)| *time).filter(|_| phase != Phase::Steady);
@@ -124,9 +133,7 @@ fn of_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterRota
     // What is kept for an emergency went to the nodes long ago, unless it came with this step.
     let newest = rotation.keysets.iter().filter(|one| one.is_under_way()).filter_map(|one| one.since).min();
     on_nodes.extend(kept.into_iter().filter(|(since, _)| newest.is_none() || *since >= newest).map(|(_, here)| here));
-    let nodes = &config(repository, name)?.nodes;
-    let steps = nodes.iter().map(|node| steps::on_node(node, &on_nodes)).filter(|steps| !steps.copy.is_empty());
-    rotation.nodes = steps.collect();
+    rotation.nodes = steps::on_nodes_of(nodes, distribution, &on_nodes);
     rotation.nodes.iter_mut().for_each(|steps| leave_what_stays(repository, name, steps));
     rotation.next = next(name, &phases, &rotation.gates);
     Ok(rotation)

@@ -16,7 +16,8 @@ use super::super::session::{Repository, Session};
 use super::steps::{self, Gate};
 use super::{Phase, Position, chosen, emergency};
 use crate::model::{
-    ClusterName, Digest, Generation, Keyset, Node, PersonName, Place, Profile, Remedy, SealedName, State, Time,
+    ClusterName, Digest, Distribution, Generation, Keyset, Node, PersonName, Place, Profile, Remedy, SealedName, State,
+    Time,
 };
 use crate::trust::current::Vouch;
 use crate::trust::keyset_of;
@@ -140,7 +141,7 @@ pub fn step(session: &mut Session, repository: &mut Repository, wanted: &Wanted<
         issuing::check_may_issue(&one.cluster, cluster, &actor.name)?;
         if one.issues_anew() {
             issuing::check_issuer(&one.cluster, cluster, &actor.name)?;
-            issuing::check_distribution(config(repository, &one.cluster)?)?;
+            issuing::check_config(config(repository, &one.cluster)?)?;
         }
         check_distrust(repository, one, wanted, session.now)?;
         report.people.extend(people_of(repository, one, session.now)?);
@@ -225,6 +226,9 @@ fn plan_moves(repository: &Repository, wanted: &Wanted<'_>) -> Result<(Vec<Move>
         if repository.cluster(name)?.retired && wanted.clusters.len() > 1 {
             left.push(format!("{name}: it is retired"));
             continue;
+        }
+        if wanted.emergency {
+            emergency::check(repository, name)?;
         }
         for keyset in chosen(repository, name, wanted.keysets)? {
             let position = Position::of(repository, name, keyset)?;
@@ -506,9 +510,9 @@ fn works(repository: &Repository, moves: &[Move]) -> Result<Vec<ClusterWork>, Fa
     }
     let mut works = Vec::new();
     for (cluster, authorities) in by_cluster {
-        let nodes = config(repository, cluster)?.nodes.clone();
-        let of_node = |node: Node| of_node(repository, cluster, node, &authorities);
-        let nodes = nodes.into_iter().map(of_node).collect::<Result<Vec<_>, _>>()?;
+        let config = config(repository, cluster)?;
+        let of_node = |node: Node| of_node(repository, cluster, (node, config.distribution), &authorities);
+        let nodes = config.nodes.clone().into_iter().map(of_node).collect::<Result<Vec<_>, _>>()?;
         let nodes = nodes.into_iter().filter(|work| !work.is_empty()).collect();
         works.push(ClusterWork { cluster: cluster.clone(), authorities, nodes });
     }
@@ -520,7 +524,7 @@ fn works(repository: &Repository, moves: &[Move]) -> Result<Vec<ClusterWork>, Fa
 fn of_node(
     repository: &Repository,
     cluster: &ClusterName,
-    node: Node,
+    (node, distribution): (Node, Distribution),
     authorities: &BTreeMap<Keyset, Generation>,
 ) -> Result<NodeWork, Failure> {
     let (verified, of) = (&repository.verified, repository.cluster(cluster)?);
@@ -529,7 +533,7 @@ fn of_node(
     };
     let mut fresh = Vec::new();
     let mut stays = false;
-    for profile in node.profiles().filter(|profile| has(*profile)) {
+    for profile in node.profiles(distribution).filter(|profile| has(*profile)) {
         let keyset = keyset_of(of, profile);
         match authorities.get(&keyset) {
             Some(generation) => fresh.push((profile, format!("{keyset} {generation} issues"))),

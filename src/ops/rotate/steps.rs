@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Phase;
-use crate::model::{Keyset, Node, NodeName, Role};
+use super::{Phase, elsewhere};
+use crate::model::{Distribution, Keyset, Node, NodeName, Role};
 
 /// What has to be true before a rotation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,23 @@ pub struct NodeSteps {
     /// Files of an export with `--with-ca-keys`, for a node that has them: the controller-manager goes on signing with the
     /// former CA otherwise.
     pub copy_ca_keys: Vec<&'static str>,
+    /// What is run on it, before it restarts, where files alone are not what its distribution takes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<&'static str>,
     /// Processes to restart, one after the other.
     pub restart: Vec<&'static str>,
+}
+
+impl NodeSteps {
+    /// Nothing to do there.
+    pub fn nothing(node: NodeName) -> Self {
+        Self { node, copy: Vec::new(), copy_ca_keys: Vec::new(), run: Vec::new(), restart: Vec::new() }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        self.copy.is_empty() && self.copy_ca_keys.is_empty() && self.run.is_empty() && self.restart.is_empty()
+    }
 }
 
 pub(super) const BUNDLE: Gate = Gate {
@@ -73,6 +88,10 @@ const CONFIGMAP: Gate = Gate {
     what: "every API server has the new CA alone, and then the ConfigMap extension-apiserver-authentication in kube-system was \
            deleted: it never drops a CA by itself",
 };
+const JOINS: Gate = Gate {
+    name: "nodes-have-token",
+    what: "every machine has the new join token in its configuration, and was restarted with it",
+};
 const BACKUPS: Gate =
     Gate { name: "backups-readable", what: "no backup of etcd that is still wanted needs the former key" };
 
@@ -81,7 +100,10 @@ const FREEZE: &str = "until it is over, leave kubeadm certs renew, kubeadm upgra
                       they take the first certificate of a bundle and drop the rest";
 
 /// What not to do in this phase of a keyset.
-pub fn caution(keyset: Keyset, phase: Phase) -> Option<&'static str> {
+pub fn caution(distribution: Distribution, keyset: Keyset, phase: Phase) -> Option<&'static str> {
+    if distribution != Distribution::Kubeadm {
+        return elsewhere::caution(distribution, keyset, phase);
+    }
     (keyset.is_ca() && matches!(phase, Phase::Trusted | Phase::Promoted)).then_some(FREEZE)
 }
 
@@ -89,6 +111,9 @@ pub fn caution(keyset: Keyset, phase: Phase) -> Option<&'static str> {
 pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
     let main = matches!(keyset, Keyset::Kubernetes | Keyset::KubernetesClient);
     match (phase, keyset) {
+        // Nothing can be shown two tokens to choose from: before, nodes have the former ones.
+        (Phase::Promoted, Keyset::Tokens) => vec![JOINS],
+        (_, Keyset::Tokens) => Vec::new(),
         (Phase::Trusted, Keyset::ServiceAccount) => vec![BUNDLE, VERIFIERS],
         (Phase::Trusted, _) if main => vec![BUNDLE, CLIENTS_TRUST],
         (Phase::Trusted, _) => vec![BUNDLE],
@@ -105,8 +130,8 @@ pub fn gates(keyset: Keyset, phase: Phase) -> Vec<Gate> {
 }
 
 /// Every gate that there is.
-pub const ALL: [Gate; 10] =
-    [BUNDLE, CLIENTS_TRUST, VERIFIERS, LEAVES, CLIENTS, TOKENS, REWRITTEN, NEW_ONLY, CONFIGMAP, BACKUPS];
+pub const ALL: [Gate; 11] =
+    [BUNDLE, CLIENTS_TRUST, VERIFIERS, LEAVES, CLIENTS, TOKENS, REWRITTEN, NEW_ONLY, CONFIGMAP, BACKUPS, JOINS];
 
 /// The gates before an `undo` of `phase`. A generation that has issued and is to be trusted no more is left as any other
 /// that retires: what was signed, issued or encrypted with it would be worth nothing.
@@ -225,10 +250,10 @@ pub(super) fn is_control_plane(node: &Node) -> bool {
     node.roles.contains(&Role::ControlPlane)
 }
 
-/// What to do on `node`, for keysets that entered these phases.
+/// What to do on `node` of kubeadm, for keysets that entered these phases.
 pub fn on_node(node: &Node, keysets: &[(Keyset, Phase)]) -> NodeSteps {
     let (control_plane, etcd) = (is_control_plane(node), node.roles.contains(&Role::Etcd));
-    let (mut copy, mut keys, mut restart) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut copy, mut keys, mut restart): (BTreeSet<&str>, BTreeSet<&str>, BTreeSet<&str>) = Default::default();
     let about =
         keysets.iter().filter(|(_, phase)| matches!(phase, Phase::Trusted | Phase::Promoted | Phase::Distrusted));
     for (keyset, phase) in about {
@@ -238,12 +263,21 @@ pub fn on_node(node: &Node, keysets: &[(Keyset, Phase)]) -> NodeSteps {
         restart.extend(processes);
     }
     let restart = ORDER.into_iter().filter(|process| restart.contains(process)).collect();
-    NodeSteps {
-        node: node.name.clone(),
-        copy: copy.into_iter().collect(),
-        copy_ca_keys: keys.into_iter().collect(),
-        restart,
-    }
+    let mut steps = NodeSteps::nothing(node.name.clone());
+    steps.copy.extend(copy);
+    steps.copy_ca_keys.extend(keys);
+    steps.restart = restart;
+    steps
+}
+
+/// What to do on each of `nodes` in their order, for keysets that entered these phases.
+pub fn on_nodes_of(nodes: &[Node], distribution: Distribution, keysets: &[(Keyset, Phase)]) -> Vec<NodeSteps> {
+    let first = nodes.iter().find(|node| is_control_plane(node)).map(|node| &node.name);
+    let steps = nodes.iter().map(|node| match distribution {
+        Distribution::Kubeadm => on_node(node, keysets),
+        _ => elsewhere::on_node(node, first == Some(&node.name), distribution, keysets),
+    });
+    steps.filter(|steps| !steps.is_nothing()).collect()
 }
 
 #[cfg(test)]

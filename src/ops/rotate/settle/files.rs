@@ -12,7 +12,8 @@ use super::super::super::secrets;
 use super::super::super::session::Repository;
 use super::Decided;
 use crate::model::{
-    ClusterName, Digest, Generation, Keyset, Node, NodeName, PersonName, Place, Profile, Remedy, SealedName,
+    ClusterName, Digest, Distribution, Generation, Keyset, Node, NodeName, PersonName, Place, Profile, Remedy,
+    SealedName,
 };
 use crate::pki;
 use crate::trust::current::{Vouch, Vouched};
@@ -47,8 +48,10 @@ impl Work {
             }
         }
         let config_entry = kept_config(repository, cluster, &torn)?;
-        let desk = Desk { repository, cluster, torn: &torn, settled: &settled, issuers: &issuers };
-        let nodes = config(repository, cluster)?.nodes.iter().map(|node| desk.node(node));
+        let described = config(repository, cluster)?;
+        let distribution = described.distribution;
+        let desk = Desk { repository, cluster, distribution, torn: &torn, settled: &settled, issuers: &issuers };
+        let nodes = described.nodes.iter().map(|node| desk.node(node));
         let nodes: Vec<NodeWork> = nodes.collect::<Result<_, _>>()?;
         let nodes: Vec<NodeWork> = nodes.into_iter().filter(|work| !work.is_empty()).collect();
         let listed = repository.cluster(cluster)?;
@@ -146,6 +149,7 @@ fn kept_config(
 struct Desk<'a> {
     repository: &'a Repository,
     cluster: &'a ClusterName,
+    distribution: Distribution,
     torn: &'a BTreeSet<Place>,
     settled: &'a BTreeMap<Keyset, Generation>,
     issuers: &'a BTreeMap<Keyset, Generation>,
@@ -166,7 +170,7 @@ impl Desk<'_> {
             public: BTreeMap::new(),
         };
         let mut stays = false;
-        for profile in node.profiles() {
+        for profile in node.profiles(self.distribution) {
             let place = Place::NodeCert(self.cluster.clone(), name.clone(), profile);
             let versions = issued(verified.current.last(&verified.log, &place));
             if versions.is_empty() {
