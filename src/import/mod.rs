@@ -230,3 +230,6 @@ pub fn read(files: Files, distribution: Distribution, now: Time) -> Result<Found
     found.items.dedup();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
