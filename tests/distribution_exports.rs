@@ -251,3 +251,17 @@ fn a_tar_has_the_modes_of_each_layout() {
     assert_eq!(answered.exit, 0, "{}", answered.err);
     assert!(answered.out.contains("kubelet/pki/kubelet.key") && answered.out.contains("0000640"));
 }
+
+#[test]
+fn lint_finds_no_error_in_what_is_exported() {
+    for (distribution, folder, flag) in [("k3s", "tls", ""), ("k0s", "pki", "--external-ca")] {
+        let ground = edge(distribution);
+        ground.run("alice", "rotate start -c edge --yes").ends(0);
+        ground.run("alice", "rotate trust -c edge --yes").ends(0);
+        let dir = export(&ground, &format!("{distribution} --node s-1"), "s-1").join(folder);
+        let said = ground.run("alice", &format!("lint {flag} {} -o json", dir.display()));
+        let report = said.json();
+        let errors = report["findings"].as_array().unwrap().iter().filter(|one| one["level"] == "error");
+        assert_eq!(errors.collect::<Vec<_>>(), Vec::<&serde_json::Value>::new(), "{distribution}");
+    }
+}

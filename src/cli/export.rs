@@ -28,6 +28,9 @@ use crate::ops::{Failure, Gate, Session};
     kluis export pem -c prod --out /root/trust\n  \
     kluis export k3s -c edge --node s-1 --out /root/s-1\n  \
     kluis export k0s -c lab --all-nodes --out /root/lab\n  \
+    kluis export talos -c ring --out /root/ring\n  \
+    kluis export kops -c prod --out /root/prod\n  \
+    kluis export capi -c prod --out /root/fleet\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to node > cp-1.age\n  \
     kluis export kubeadm -c prod --node cp-1 --seal-to 'ssh-ed25519 AAAA...' > cp-1.age\n  \
     kluis export kubeadm -c prod --node w-1 --tar | ssh root@w-1 tar -x -C /etc/kubernetes\n  \
@@ -42,6 +45,8 @@ use crate::ops::{Failure, Gate, Session};
     names, or to kluis:GROUP, which is yours to write. kubeadm-config is for the files of kubeadm, with --node for\n\
     `kubeadm init` on that node, and with --with-ca-keys where the CA keys are exported as well. trust-bundle is what pods\n\
     are to trust: the CA certificates of the phase, of kubernetes or of another CA (--keyset).\n\n\
+    talos, kops and capi are files of the whole cluster, with the keys of its CAs: talosctl, kops and Cluster API make the\n\
+    rest from them.\n\n\
     --seal-to makes one age file of a tar archive, for any channel. On the node, as root:\n  \
     age -d -i /etc/ssh/ssh_host_ed25519_key cp-1.age | tar -x -C /etc/kubernetes")]
 pub struct Args {

@@ -28,7 +28,8 @@ use crate::ops::{Failure, Gate, Session};
 
 start makes new generations, trust lets everything trust both, promote issues with the new one, distrust drops the
 former one, remove forgets it. Between two steps, export to every node what `kluis rotate status` names. KEYSET is one of
-kubernetes, etcd, front-proxy, service-account, encryption; all of the cluster's if left out.")]
+kubernetes, etcd, front-proxy, service-account, encryption, or what else the cluster's distribution has (kubernetes-client,
+etcd-peer, talos, tokens); all of the cluster's if left out, but for those that its distribution can't replace.")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,

@@ -52,6 +52,35 @@ pub enum ExportError {
         /// The keyset.
         keyset: Keyset,
     },
+    /// A join secret was not among what was opened.
+    #[error("the join secret {name} of cluster {cluster} was not opened")]
+    MissingToken {
+        /// The cluster.
+        cluster: ClusterName,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A CA certificate that can't be read.
+    #[error("the certificate of {keyset} {generation} can't be read")]
+    Authority {
+        /// The keyset.
+        keyset: Keyset,
+        /// The generation.
+        generation: Generation,
+    },
+    /// A CA that kops would make another certificate for (kubernetes-pki B.4).
+    #[error(
+        "kops would replace {keyset} {generation} by a certificate of its own over the same key, because this one's key usage \
+         is not exactly keyCertSign and cRLSign; rotate it first"
+    )]
+    NotOfKops {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The keyset.
+        keyset: Keyset,
+        /// The generation.
+        generation: Generation,
+    },
     /// The first public key of the service-account keyset is not that of the key that signs: every token
     /// would be refused (kubernetes-pki, KY011).
     #[error("the service-account key that signs is not the first of those that verify in cluster {cluster}")]
@@ -173,9 +202,14 @@ impl ExportError {
             | Self::ServiceAccountOrder { .. }
             | Self::EncryptionKey { .. }
             | Self::EncryptionKeyTwice { .. } => Some(Remedy::Verify),
+            Self::NotOfKops { cluster, keyset, .. } => {
+                Some(Remedy::Kluis(format!("rotate start {keyset} -c {cluster}")))
+            }
             Self::Symmetric { keyset } => Some(Remedy::Kluis(format!("open {keyset}"))),
             Self::NoTrustBundle { .. } | Self::NoControlPlane { .. } => Some(Remedy::Kluis("export --help".to_owned())),
             Self::MissingKeysetKey { .. }
+            | Self::MissingToken { .. }
+            | Self::Authority { .. }
             | Self::CaKeysOutOfPlace { .. }
             | Self::BreakGlass
             | Self::Archive { .. }

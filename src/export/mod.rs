@@ -3,11 +3,14 @@
 //! OpenPGP nor git.
 
 mod archive;
+pub mod capi;
+mod document;
 mod encryption;
 mod error;
 mod files;
 pub mod k0s;
 pub mod k3s;
+pub mod kops;
 pub mod kubeadm;
 pub mod kubeadm_config;
 pub mod kubeconfig;
@@ -17,6 +20,7 @@ pub mod outline;
 pub mod pem;
 pub mod rbac;
 pub mod script;
+pub mod talos;
 pub mod trust_bundle;
 pub(crate) mod yaml;
 
@@ -101,7 +105,8 @@ pub struct OfCluster {
 }
 
 /// All layouts, in the order of the help. The first that is for a distribution is its own.
-pub const LAYOUTS: &[Layout] = &[kubeadm::LAYOUT, k3s::K3S, k3s::RKE2, k0s::LAYOUT, pem::LAYOUT];
+pub const LAYOUTS: &[Layout] =
+    &[kubeadm::LAYOUT, k3s::K3S, k3s::RKE2, k0s::LAYOUT, talos::LAYOUT, kops::LAYOUT, capi::LAYOUT, pem::LAYOUT];
 
 impl Layout {
     /// The layout of that name.

@@ -3,6 +3,7 @@
 
 pub mod delivery;
 pub mod kubeadm_config;
+mod public;
 pub mod rbac;
 pub mod trust_bundle;
 
@@ -17,11 +18,10 @@ use super::secrets;
 use super::session::{Actor, Repository, Session};
 use super::status::own_break_glass;
 use crate::export::{
-    self, CaGeneration, CaKeys, ClusterMaterial, ExportFile, Exported, Layout, Material, Needed, OfNode,
-    SigningGeneration, kubeadm, pem,
+    self, CaKeys, ClusterMaterial, ExportFile, Exported, Layout, Material, Needed, OfNode, kubeadm, pem,
 };
 use crate::model::{
-    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, State, Time,
+    ClusterConfig, ClusterName, Generation, Keyset, Node, NodeName, Place, Profile, Remedy, SealedName, Time,
 };
 use crate::pki::{self, PrivateKey};
 use crate::seal::delivery::Recipient;
@@ -29,6 +29,8 @@ use crate::seal::{self, KeyBody, SealedKey};
 use crate::secret::Secret;
 use crate::trust::current::Vouch;
 use crate::trust::owed::SOON;
+pub(super) use public::{authorities, bundle, public_cluster, public_material, service_account_public};
+use public::{issuing, keysets_of};
 
 /// What was exported; `data` of the report.
 #[derive(Serialize)]
@@ -448,112 +450,6 @@ fn of_nodes(layout: &Layout) -> Result<&OfNode, Failure> {
         let what = format!("{} is the files of a whole cluster: leave --node and --all-nodes out", layout.name);
         Failure::usage(what).help(Remedy::Kluis("export --help".to_owned()))
     })
-}
-
-/// The keysets that a cluster has: those that the epoch lists, and symmetric ones of which a generation issues.
-fn keysets_of(repository: &Repository, name: &ClusterName) -> Result<Vec<Keyset>, Failure> {
-    let listed = &repository.cluster(name)?.keysets;
-    let has = |keyset: &Keyset| listed.contains_key(keyset) || issuing(repository, name, *keyset).is_some();
-    Ok(Keyset::ALL.iter().copied().filter(has).collect())
-}
-
-/// What an export of `node` may draw on that needs no key.
-pub(super) fn public_material(repository: &Repository, name: &ClusterName, node: Node) -> Result<Material, Failure> {
-    let mut certificates = BTreeMap::new();
-    for (place, vouched) in &repository.verified.current.paths {
-        if let (Place::NodeCert(at, owner, profile), Vouch::Issued(_)) = (place, &vouched.vouch)
-            && at == name
-            && *owner == node.name
-        {
-            let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-            certificates.insert(*profile, pki::parse_pem(bytes, "CERTIFICATE")?);
-        }
-    }
-    let kept = super::cert::node::kept_by_node(&repository.verified, name, &node.name);
-    Ok(Material {
-        cluster: public_cluster(repository, name)?,
-        node,
-        certificates,
-        keys: BTreeMap::new(),
-        kept: kept.into_keys().collect(),
-        super_admin: None,
-    })
-}
-
-/// What an export of a cluster may draw on that needs no key.
-pub(super) fn public_cluster(repository: &Repository, name: &ClusterName) -> Result<ClusterMaterial, Failure> {
-    let cluster = repository.cluster(name)?;
-    let mut authorities = BTreeMap::new();
-    for keyset in cluster.keysets.keys().copied().filter(|keyset| keyset.is_ca()) {
-        let mut generations = Vec::new();
-        for (generation, state) in bundle_states(repository, name, keyset) {
-            let place = Place::Ca(name.clone(), keyset, generation);
-            let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-            let certificate = pki::parse_pem(bytes, "CERTIFICATE")?;
-            generations.push(CaGeneration { generation, state, certificate, key: None });
-        }
-        authorities.insert(keyset, generations);
-    }
-    let mut service_account = Vec::new();
-    for (generation, state) in bundle_states(repository, name, Keyset::ServiceAccount) {
-        let place = Place::ServiceAccount(name.clone(), generation);
-        let bytes = repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-        let public = pki::service_account_public(bytes)?;
-        service_account.push(SigningGeneration { generation, state, public, key: None });
-    }
-    let groups: BTreeSet<&String> = cluster.groups.values().flatten().collect();
-    Ok(ClusterMaterial {
-        name: name.clone(),
-        config: super::cert::config(repository, name)?.clone(),
-        authorities,
-        service_account,
-        encryption: Vec::new(),
-        tokens: BTreeMap::new(),
-        groups: groups.into_iter().cloned().collect(),
-    })
-}
-
-/// The generation that issues.
-fn issuing(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Option<Generation> {
-    let states = repository.verified.current.states.get(&(cluster.clone(), keyset))?;
-    crate::trust::phases::issuing(states).first().copied()
-}
-
-/// The generations that are trusted together: the issuing one first, because kubeadm takes the first for the CA and an API
-/// server writes with the first encryption key; then the others by number.
-pub(super) fn bundle(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<Generation> {
-    bundle_states(repository, cluster, keyset).into_iter().map(|(generation, _)| generation).collect()
-}
-
-/// The same with their states.
-fn bundle_states(repository: &Repository, cluster: &ClusterName, keyset: Keyset) -> Vec<(Generation, State)> {
-    let states = repository.verified.current.states.get(&(cluster.clone(), keyset));
-    let trusted = states.into_iter().flatten().filter_map(|(generation, of)| {
-        let state = of.iter().find(|state| **state == State::Issuing);
-        Some((*generation, *state.or_else(|| of.iter().find(|state| state.is_in_bundle()))?))
-    });
-    let mut bundle: Vec<(Generation, State)> = trusted.collect();
-    bundle.sort_by_key(|(generation, state)| (*state != State::Issuing, *generation));
-    bundle
-}
-
-/// The CA certificates (DER) that are trusted together in the current phase, the issuing one first.
-pub(super) fn authorities(
-    repository: &Repository,
-    cluster: &ClusterName,
-    keyset: Keyset,
-) -> Result<Vec<Vec<u8>>, Failure> {
-    let places = bundle(repository, cluster, keyset).into_iter().map(|of| Place::Ca(cluster.clone(), keyset, of));
-    let bytes = |place: Place| repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-    places.map(|place| Ok(pki::parse_pem(bytes(place), "CERTIFICATE")?)).collect()
-}
-
-/// The service-account public keys (SPKI DER) that verify tokens in the current phase, the one that signs first.
-pub(super) fn service_account_public(repository: &Repository, cluster: &ClusterName) -> Result<Vec<Vec<u8>>, Failure> {
-    let bundle = bundle(repository, cluster, Keyset::ServiceAccount).into_iter();
-    let places = bundle.map(|of| Place::ServiceAccount(cluster.clone(), of));
-    let bytes = |place: Place| repository.verified.tree.bytes(&place.to_string()).unwrap_or_default();
-    places.map(|place| Ok(pki::service_account_public(bytes(place))?)).collect()
 }
 
 /// The private key of an asymmetric secret.

@@ -245,6 +245,30 @@ impl PrivateKey {
             }
         }
     }
+
+    /// Signs as `sign` does, and gives the same signature for the same message again: ECDSA's nonce is the
+    /// deterministic one alone (RFC 6979). What that leaves open is a computing fault in one of two signatures of a
+    /// message, which gives the key away to who sees both; so nobody gets one to see that the key does not verify.
+    /// RSA's signature never had anything random in it, and its own arithmetic checks for faults.
+    pub(super) fn sign_repeatably(&self, message: &[u8], rng: &mut Rng) -> Vec<u8> {
+        use p256::ecdsa::signature::{Signer as _, Verifier as _};
+        const SIGNS: &str = "a key of a supported size signs a hash, and the processor does not err";
+        match &self.inner {
+            Inner::P256(key) => {
+                let key = p256::ecdsa::SigningKey::from(key);
+                let signature: p256::ecdsa::DerSignature = key.try_sign(message).expect(SIGNS);
+                key.verifying_key().verify(message, &signature).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+            Inner::P384(key) => {
+                let key = p384::ecdsa::SigningKey::from(key);
+                let signature: p384::ecdsa::DerSignature = key.try_sign(message).expect(SIGNS);
+                key.verifying_key().verify(message, &signature).expect(SIGNS);
+                signature.as_bytes().to_vec()
+            }
+            _ => self.sign(message, rng),
+        }
+    }
 }
 
 /// Reads PKCS#8 of Ed25519 (RFC 8410, 7): the seed in an OCTET STRING within the OCTET STRING, and in version 2 the

@@ -29,6 +29,7 @@ mod request;
 mod seen;
 mod signature;
 mod signer;
+mod wrap;
 
 pub use authority::{CaSpec, NameConstraints, Validity, issue_ca};
 pub use check::{check_issued_by, check_leaf};
@@ -49,3 +50,4 @@ pub use pem::{
 pub use request::{CsrFacts, build_csr, check_csr_pop, parse_given_csr, read_csr};
 pub use seen::{Seen, SeenConstraints, SeenKeyUsage, SeenName, SeenUsages};
 pub use signature::spki_strength;
+pub use wrap::{WrapSpec, wrap};

@@ -23,6 +23,10 @@ impl<'a> Signer<'a> {
     pub(super) fn key_identifier(&self) -> Vec<u8> {
         key_identifier(&self.bits)
     }
+
+    pub(super) fn sign_repeatably(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign_repeatably(message, &mut self.rng.borrow_mut())
+    }
 }
 
 impl rcgen::PublicKeyData for Signer<'_> {

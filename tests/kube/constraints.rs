@@ -90,7 +90,7 @@ fn a_constrained_cluster_works_and_its_ca_is_no_good_for_other_names() {
             let ended = plane
                 .kubectl(std::path::Path::new("/dev/null"))
                 .flag("server", url)
-                .flag("certificate-authority", &ca_crt)
+                .flag("certificate-authority", ca_crt)
                 .flag("token", "none")
                 .args(["get", "--raw", "/"])
                 .ends();

@@ -24,6 +24,19 @@ pub struct Exports {
 }
 
 impl Exports {
+    /// Founds a repository in which `cluster` can be made.
+    pub fn found(scratch: &Path, cluster: &str) -> Exports {
+        let home = scratch.join(cluster);
+        let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
+        fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
+        exports.make_identity("alice");
+        exports.git(&["init", "--quiet"]);
+        exports.git(&["config", "user.name", "alice"]);
+        exports.git(&["config", "user.email", "alice@example.org"]);
+        exports.kluis(["init", "--as", "alice", "--pgp", "../alice.asc"]);
+        exports
+    }
+
     /// Founds a repository and makes a cluster in it whose API servers are reached at `https://127.0.0.1:PORT`.
     pub fn make(scratch: &Path, cluster: &str, port: u16) -> Exports {
         Exports::make_with(scratch, cluster, port, &[])
@@ -36,14 +49,7 @@ impl Exports {
 
     /// The same, with these flags of `cluster new` as well.
     pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
-        let home = scratch.join(cluster);
-        let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
-        fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
-        exports.make_identity("alice");
-        exports.git(&["init", "--quiet"]);
-        exports.git(&["config", "user.name", "alice"]);
-        exports.git(&["config", "user.email", "alice@example.org"]);
-        exports.kluis(["init", "--as", "alice", "--pgp", "../alice.asc"]);
+        let exports = Exports::found(scratch, cluster);
         let endpoint = format!("https://127.0.0.1:{port}");
         let mut args = vec!["cluster", "new", cluster, "--endpoint", &endpoint, "--kubernetes", "1.36"];
         let control_planes: Vec<String> = CONTROL_PLANES
@@ -89,6 +95,21 @@ impl Exports {
             self.kluis(args);
         }
         Export(out)
+    }
+
+    /// The whole cluster's files in `layout` as they are now, in a directory of its own name.
+    pub fn whole(&self, layout: &str, directory: &str) -> Export {
+        let out = self.scratch.join("exports").join(directory);
+        fs::create_dir_all(self.scratch.join("exports")).expect("a writable scratch directory");
+        let out_name = out.to_str().expect("scratch paths are ASCII");
+        self.kluis(["export", layout, "-c", &self.cluster, "--out", out_name]);
+        Export(out)
+    }
+
+    /// The certificate of a CA's generation, as it lies in the repository.
+    pub fn authority(&self, keyset: &str, generation: u32) -> String {
+        let path = format!("clusters/{}/ca/{keyset}.g{generation}.crt", self.cluster);
+        fs::read_to_string(self.repository.join(&path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// Where the repository is, and all that belongs to its founder: `gnupg`, `state`, `alice.secret.asc`.

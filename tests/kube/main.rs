@@ -12,6 +12,7 @@
 
 mod aggregation;
 mod at_rest;
+mod capi;
 mod constraints;
 mod control_plane;
 mod controllers;
@@ -20,6 +21,7 @@ mod emergency;
 mod exports;
 mod fleet;
 mod identities;
+mod kops;
 mod kubeadm;
 mod kubectl;
 mod kubelet;
@@ -33,4 +35,5 @@ mod programs;
 mod rotation;
 mod script;
 mod strangers;
+mod talos;
 mod trust_bundle;

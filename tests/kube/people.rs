@@ -170,7 +170,8 @@ fn expired_is_refused(plane: &ControlPlane, scratch: &Path, key: &str) {
     let authority = pki::parse_pem(&authority, "CERTIFICATE").expect("a certificate");
     let ca_key = PrivateKey::from_pem(&Secret::new(key.as_bytes().to_vec())).expect("a key");
     let mut rng = Rng::system();
-    let own = PrivateKey::generate(ca_key.algorithm(), &mut rng);
+    let own =
+        PrivateKey::generate(ca_key.algorithm().expect("a CA of kluis is of an algorithm that it makes"), &mut rng);
     let now = Time::from_system(std::time::SystemTime::now());
     for (ends, fine) in [(now.plus(Span::hours(1)), true), (now.minus(Span::minutes(1)), false)] {
         let validity = Validity { not_before: now.minus(Span::minutes(4)), not_after: ends };

@@ -1,4 +1,4 @@
-//! Where the real programs are that tests run beside kluis: Kubernetes, etcd, pkilint, and those of the system.
+//! Where the real programs are that tests run beside kluis: Kubernetes, etcd, talosctl, kops, pkilint, and those of the system.
 //! Owns the lookup (the variables that `tests/run` sets, then the cache that it fills) and the words that say what to do
 //! when one is missing. Never skips: a test whose program is not there fails.
 
@@ -19,6 +19,18 @@ pub fn kubernetes(program: &str) -> PathBuf {
 pub fn etcd(program: &str) -> PathBuf {
     let cached = || cache("etcd", &["tests/kube/etcd/go.mod", "tests/kube/etcd/go.sum"]);
     present(directory("KLUIS_TEST_ETCD_BIN", cached).join(program))
+}
+
+/// The path of talosctl, with the commands that work on files alone (tests/kube/talos/main.go).
+pub fn talosctl() -> PathBuf {
+    let sources = ["tests/kube/talos/go.mod", "tests/kube/talos/go.sum", "tests/kube/talos/main.go"];
+    present(directory("KLUIS_TEST_TALOS_BIN", || cache("talos", &sources)).join("talosctl"))
+}
+
+/// The path of kops.
+pub fn kops() -> PathBuf {
+    let cached = || cache("kops", &["tests/kube/kops/go.mod", "tests/kube/kops/go.sum"]);
+    present(directory("KLUIS_TEST_KOPS_BIN", cached).join("kops"))
 }
 
 /// The path of pkilint's `lint_pkix_cert`.
