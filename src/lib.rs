@@ -10,6 +10,7 @@ pub mod cli;
 pub mod ops;
 
 pub mod export;
+pub mod import;
 pub mod lint;
 pub mod repo;
 pub mod seal;

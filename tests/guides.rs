@@ -306,6 +306,15 @@ fn the_page_on_access_runs() {
 }
 
 #[test]
+fn the_page_on_adopting_runs() {
+    let mut desk = Desk::with_a_cluster();
+    let (commands, printed) = desk.follow("docs/ADOPTING.md");
+    assert!(commands >= 7, "{commands}");
+    assert!(printed.contains("Nothing that runs was changed"), "{printed}");
+    assert!(desk.path("pki/clusters/old/ca/kubernetes.g2.crt").exists());
+}
+
+#[test]
 fn the_page_on_rotation_runs() {
     let mut desk = Desk::with_a_cluster();
     let (commands, printed) = desk.follow("docs/ROTATION.md");

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli", "env"]),
     ("cli", &["ops", "lint", "export", "repo", "seal", "trust", "pki", "openpgp", "model", "secret", "disk", "env"]),
-    ("ops", &["lint", "export", "repo", "seal", "trust", "pki", "openpgp", "model", "secret", "disk", "env"]),
+    ("ops", &["import", "lint", "export", "repo", "seal", "trust", "pki", "openpgp", "model", "secret", "disk", "env"]),
+    // Reads what it is handed, and knows of no disk; the documents of others are `export`'s to read.
+    ("import", &["export", "lint", "pki", "model", "secret"]),
     // Lays out and never writes: no disk, and nothing that could decide what is true.
     ("export", &["pki", "model", "secret"]),
     // Looks at what files say; without `secret` there is no type in which a key could come here.
@@ -38,7 +40,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("git2", &["repo"]),
     ("sequoia_openpgp", &["openpgp"]),
     ("age", &["seal"]),
-    ("tar", &["export"]),
+    ("tar", &["export", "import"]),
     ("rcgen", &["pki"]),
     ("ring", &["pki"]),
     ("rsa", &["pki"]),

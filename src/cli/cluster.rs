@@ -1,17 +1,21 @@
 //! `cluster`: clusters, made, listed, shown and brought in line. Owns the words and flags; the rest is
 //! `ops::cluster`'s.
 
+mod adopting;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use self::adopting::ImportArgs;
 use super::{Answer, Global, Report};
 use crate::export::Layout;
 use crate::model::{
     Algorithm, Cidr, ClusterName, Distribution, Endpoint, Host, KubernetesVersion, PersonName, displayed,
 };
 use crate::ops::cluster::apply::{self, Applied};
+use crate::ops::cluster::import;
 use crate::ops::cluster::new::{self, NewCluster, Wanted};
 use crate::ops::cluster::retire::{self, Retired};
 use crate::ops::cluster::template::{self, Description, NodeWords};
@@ -41,6 +45,19 @@ enum Action {
 Asks before it acts. Two signatures, and nothing is opened. Where the next epoch takes more signatures than
 yours, the others run `kluis trust sign`.")]
     New(Box<NewArgs>),
+    /// Adopt a cluster that runs: seal its keys, list its authorities; drafts the next epoch. Changes nothing that runs
+    #[command(after_help = "EXAMPLES
+  kluis cluster import old --from /etc/kubernetes --distribution kubeadm --dry-run
+  kluis cluster import old --from /etc/kubernetes/pki --distribution kubeadm --kubernetes 1.36 \\
+      --endpoint https://api.old.example.org:6443 --node cp-1=10.0.0.11:control-plane,etcd
+  kluis cluster import edge --from - --distribution talos --kubernetes 1.36 --endpoint https://10.0.0.5:6443
+  kluis cluster import old --from - --distribution kubeadm --config old.toml
+
+Takes a folder of kubeadm (/etc/kubernetes or its pki), of k3s and RKE2 (server/tls) and k0s (pki), Talos' secrets.yaml
+or a control plane's machine configuration, a kops state store, Secrets of Cluster API, and PEM files. With --from - any
+of these in one file, a tar stream, or PEM blocks one after the other, as `sops -d`, `age -d`, `gpg -d` and `kubectl get
+secret -o yaml` print them: so a key need not touch a disk again. --dry-run shows the same, and needs no key.")]
+    Import(Box<ImportArgs>),
     /// List the clusters
     #[command(after_help = "EXAMPLES\n  kluis cluster list\n  kluis cluster list -o json")]
     List,
@@ -190,6 +207,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 pub fn name(args: &Args) -> String {
     let action = match args.action {
         Action::New(_) => "new",
+        Action::Import(_) => "import",
         Action::List => "list",
         Action::Show { .. } => "show",
         Action::Apply => "apply",
@@ -206,6 +224,12 @@ pub fn run(args: &Args, global: &Global, session: &mut Session) -> Result<Answer
             let made = new::new(session, &new.wanted()?)?;
             let owed = made.written.findings.clone();
             Ok(Answer::written(made, &owed))
+        }
+        Action::Import(import) => {
+            global.refuse_at()?;
+            let adopted = import::import(session, &import.wanted()?)?;
+            let owed = adopted.written.findings.clone();
+            Ok(Answer::written(adopted, &owed))
         }
         Action::List => {
             let repository = session.open_reading(&Gate::Valid)?;

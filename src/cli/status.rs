@@ -105,6 +105,11 @@ fn write_cluster(out: &mut dyn Write, cluster: &ClusterStatus, has_draft: bool) 
         let states: Vec<String> = states.iter().map(|(generation, state)| format!("{generation} {state}")).collect();
         writeln!(out, "  rotation  {keyset}: {}", states.join(", "))?;
     }
+    if !cluster.imported.is_empty() {
+        let keysets = cluster.imported.iter().copied().collect::<Vec<_>>().join(", ");
+        writeln!(out, "  imported  {keysets}: these keys were in plaintext before")?;
+        writeln!(out, "            a first rotation is recommended: kluis rotate start -c {name}")?;
+    }
     for one in requests {
         let groups = one.groups.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let (request, person) = (&one.request, &one.person);

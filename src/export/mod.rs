@@ -22,7 +22,7 @@ pub mod rbac;
 pub mod script;
 pub mod talos;
 pub mod trust_bundle;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use archive::archive;
 pub use error::ExportError;

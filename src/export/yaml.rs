@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// One value. No `Debug`: it may be a key.
 #[derive(PartialEq)]
 #[cfg_attr(test, derive(Debug))]
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Bool(bool),
     /// As YAML writes it.
@@ -44,7 +44,7 @@ const COST: usize = 16;
 impl Node {
     /// Reads the one document of `bytes`. Fails on tags, on keys that are no text or stand twice, and where anchors
     /// unfold to more than `largest` bytes.
-    pub(super) fn read(bytes: &Secret, largest: usize) -> Result<Self, YamlError> {
+    pub(crate) fn read(bytes: &Secret, largest: usize) -> Result<Self, YamlError> {
         // The library takes this one tag for none, and what it marks for plain text.
         if bytes.expose().windows(8).any(|window| window == b"!!binary") {
             return Err(YamlError::Shape { what: "it has a tag", line: None });
@@ -55,6 +55,40 @@ impl Node {
             what: budget.fault.unwrap_or("it does not parse"),
             line: error.location().map(|at| at.line()),
         })
+    }
+
+    /// Reads every document of `bytes`, under the same rules.
+    pub(crate) fn read_stream(bytes: &Secret, largest: usize) -> Result<Vec<Self>, YamlError> {
+        if bytes.expose().windows(8).any(|window| window == b"!!binary") {
+            return Err(YamlError::Shape { what: "it has a tag", line: None });
+        }
+        let mut budget = Budget { left: largest.saturating_mul(2), fault: None };
+        let mut documents = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_slice(bytes.expose()) {
+            let read = Seed(&mut budget).deserialize(document);
+            documents.push(read.map_err(|error| YamlError::Shape {
+                what: budget.fault.unwrap_or("it does not parse"),
+                line: error.location().map(|at| at.line()),
+            })?);
+        }
+        Ok(documents)
+    }
+
+    /// The items of a list.
+    pub(crate) fn items(&self) -> &[Self] {
+        match self {
+            Self::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The names and values of a map.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let entries = match self {
+            Self::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Writes it as a block. `size` is what to reserve, so that the buffer does not grow and leave copies behind.
@@ -88,7 +122,7 @@ impl Node {
     }
 
     /// The value of a key, if this is a map that has it.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         let Self::Map(entries) = self else { return None };
         entries.iter().find(|(name, _)| **name == key).map(|(_, value)| value)
     }
@@ -110,7 +144,7 @@ impl Node {
     }
 
     /// What kubectl reads where it wants text: it takes numbers for one too.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Number(text) => Some(text),

@@ -67,6 +67,8 @@ pub struct ClusterStatus {
     pub issuing: BTreeMap<&'static str, Generation>,
     /// Keysets of which more than one generation is about: their rotation is under way.
     pub rotations: BTreeMap<&'static str, BTreeMap<String, State>>,
+    /// Keysets whose issuing generation was in plaintext before it was adopted: a rotation is recommended.
+    pub imported: BTreeSet<&'static str>,
     /// Live certificates for `system:masters`, replaced ones too.
     pub break_glass: Vec<BreakGlass>,
     /// Requests that wait for an issuer.
@@ -167,6 +169,7 @@ fn of_cluster(verified: &Verified, epoch: &Epoch, name: &ClusterName, cluster: &
         api: cluster.api.clone(),
         retired: cluster.retired,
         nodes: verified.current.configs.get(name).map(|config| config.nodes.len()),
+        imported: if cluster.retired { BTreeSet::new() } else { imported(verified, name, &issuing) },
         issuing,
         rotations,
         break_glass: break_glass(verified, name, now),
@@ -201,6 +204,22 @@ fn keysets(verified: &Verified, name: &ClusterName) -> (BTreeMap<&'static str, G
         }
     }
     (issuing, rotations)
+}
+
+/// Keysets whose issuing generation was imported: its key was in plaintext, and copies of it go on working.
+fn imported(
+    verified: &Verified,
+    name: &ClusterName,
+    issuing: &BTreeMap<&'static str, Generation>,
+) -> BTreeSet<&'static str> {
+    let is_imported = |keyset: &&'static str| {
+        let found = crate::model::Keyset::parse(keyset).zip(issuing.get(*keyset));
+        let Some((keyset, generation)) = found else { return false };
+        let sealed = Place::Sealed(name.clone(), SealedName::Keyset(keyset, *generation));
+        let vouched = verified.current.paths.get(&sealed).map(|vouched| &vouched.vouch);
+        matches!(vouched, Some(Vouch::Sealed(entry)) if entry.imported)
+    };
+    issuing.keys().copied().filter(|keyset| is_imported(&keyset)).collect()
 }
 
 /// Everything that was ever issued for a path and that counts: a replaced certificate is as good as its

@@ -28,55 +28,81 @@ pub struct Material {
     pub has_headers: bool,
 }
 
-/// One block of a PEM file.
-struct Block {
-    label: String,
+/// One block of a PEM file, well-formed as far as its lines go.
+pub(super) struct Block {
+    /// Which one of the file it is, from 1.
+    pub number: usize,
+    pub label: String,
     headers: Vec<String>,
     base64: Zeroizing<Vec<u8>>,
+}
+
+impl Block {
+    /// Whether its content can't be read without a passphrase.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.label == "ENCRYPTED PRIVATE KEY" || self.headers.iter().any(|header| header.contains("ENCRYPTED"))
+    }
+
+    /// The content, if it is base64.
+    pub(super) fn der(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let mut der = Zeroizing::new(vec![0; self.base64.len().div_ceil(4) * 3]);
+        let length = STANDARD.decode_slice(self.base64.as_slice(), &mut der).ok()?;
+        der.truncate(length);
+        Some(der)
+    }
+}
+
+/// Whether a file is one value in DER.
+pub(super) fn is_der(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30) && !bytes.windows(11).any(|window| window == b"-----BEGIN ")
+}
+
+/// The blocks of a file, whatever is around them, and what is wrong with others, as clauses.
+pub(super) fn blocks(bytes: &[u8]) -> (Vec<Block>, Vec<String>) {
+    let (mut blocks, mut faults) = (Vec::new(), Vec::new());
+    let mut open: Option<Block> = None;
+    let mut number = 0;
+    for line in bytes.split(|octet| *octet == b'\n') {
+        let line = line.trim_ascii();
+        if let Some(label) = marker(line, b"-----BEGIN ") {
+            if let Some(block) = open.take() {
+                faults.push(format!("block {number} ({}) has no end", block.label));
+            }
+            number += 1;
+            // Large enough from the start: a buffer that grows leaves copies of a key behind.
+            let base64 = Zeroizing::new(Vec::with_capacity(if label.ends_with("PRIVATE KEY") { 16_384 } else { 2048 }));
+            open = Some(Block { number, label, headers: Vec::new(), base64 });
+        } else if let Some(label) = marker(line, b"-----END ") {
+            match open.take() {
+                Some(block) if block.label == label => blocks.push(block),
+                Some(block) => faults.push(format!("block {number} begins as {} and ends as {label}", block.label)),
+                None => faults.push(format!("a block {label} ends that never began")),
+            }
+        } else if let Some(block) = &mut open {
+            if line.contains(&b':') {
+                block.headers.push(displayed(&String::from_utf8_lossy(line)));
+            } else {
+                block.base64.extend(line.iter().filter(|octet| !octet.is_ascii_whitespace()));
+            }
+        }
+    }
+    if let Some(block) = open {
+        faults.push(format!("block {number} ({}) has no end", block.label));
+    }
+    (blocks, faults)
 }
 
 impl Material {
     /// Reads a file.
     pub fn read(bytes: &[u8]) -> Self {
         let mut material = Self::default();
-        if bytes.first() == Some(&0x30) && !bytes.windows(11).any(|window| window == b"-----BEGIN ") {
+        if is_der(bytes) {
             material.take_der(bytes);
             return material;
         }
-        let mut open: Option<Block> = None;
-        let mut number = 0;
-        for line in bytes.split(|octet| *octet == b'\n') {
-            let line = line.trim_ascii();
-            if let Some(label) = marker(line, b"-----BEGIN ") {
-                if let Some(block) = open.take() {
-                    material.unreadable.push(format!("block {number} ({}) has no end", block.label));
-                }
-                number += 1;
-                // Large enough from the start: a buffer that grows leaves copies of a key behind.
-                let base64 =
-                    Zeroizing::new(Vec::with_capacity(if label.ends_with("PRIVATE KEY") { 16_384 } else { 2048 }));
-                open = Some(Block { label, headers: Vec::new(), base64 });
-            } else if let Some(label) = marker(line, b"-----END ") {
-                match open.take() {
-                    Some(block) if block.label == label => material.take(number, &block),
-                    Some(block) => {
-                        material
-                            .unreadable
-                            .push(format!("block {number} begins as {} and ends as {label}", block.label));
-                    }
-                    None => material.unreadable.push(format!("a block {label} ends that never began")),
-                }
-            } else if let Some(block) = &mut open {
-                if line.contains(&b':') {
-                    block.headers.push(displayed(&String::from_utf8_lossy(line)));
-                } else {
-                    block.base64.extend(line.iter().filter(|octet| !octet.is_ascii_whitespace()));
-                }
-            }
-        }
-        if let Some(block) = open {
-            material.unreadable.push(format!("block {number} ({}) has no end", block.label));
-        }
+        let (blocks, faults) = blocks(bytes);
+        material.unreadable = faults;
+        blocks.iter().for_each(|block| material.take(block));
         material
     }
 
@@ -89,24 +115,22 @@ impl Material {
             && self.others == 0
     }
 
-    fn take(&mut self, number: usize, block: &Block) {
-        let label = block.label.as_str();
-        let is_certificate = matches!(label, "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE");
+    fn take(&mut self, block: &Block) {
+        let (label, number) = (block.label.as_str(), block.number);
+        let is_certificate = is_certificate(label);
         let is_key = label.ends_with("PRIVATE KEY");
         if !is_certificate && !is_key && !matches!(label, "PUBLIC KEY" | "RSA PUBLIC KEY") {
             self.others += 1;
             return;
         }
         self.has_headers |= !block.headers.is_empty();
-        let encrypted = block.headers.iter().any(|header| header.contains("ENCRYPTED"));
-        let mut der = Zeroizing::new(vec![0; block.base64.len().div_ceil(4) * 3]);
-        let Ok(length) = STANDARD.decode_slice(block.base64.as_slice(), &mut der) else {
+        let Some(der) = block.der() else {
             self.unreadable.push(format!("block {number} ({label}) is not base64"));
             return;
         };
-        let der = &der[..length];
+        let der = der.as_slice();
         match label {
-            _ if is_key => self.keys.push(SeenKey::read(label, encrypted, der)),
+            _ if is_key => self.keys.push(SeenKey::read(label, block.is_encrypted(), der)),
             "PUBLIC KEY" => self.public_keys.push(der.to_vec()),
             "RSA PUBLIC KEY" => self.public_keys.push(rsa_public(der)),
             // OpenSSL's own form has what it is trusted for behind the certificate.
@@ -137,6 +161,11 @@ impl Material {
             Err(why) => self.unreadable.push(format!("it is DER, and no certificate: {why}")),
         }
     }
+}
+
+/// Whether blocks of this label hold a certificate; the last is OpenSSL's own form.
+pub(super) fn is_certificate(label: &str) -> bool {
+    matches!(label, "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE")
 }
 
 /// The label of a line that begins or ends a block.

@@ -15,6 +15,7 @@ mod desired;
 mod encode;
 mod error;
 mod facts;
+mod given;
 #[cfg(test)]
 mod golden;
 mod halves;
@@ -36,6 +37,7 @@ pub use constraints::SeenNameConstraints;
 pub use desired::{organizations, subject_alt_names};
 pub use error::PkiError;
 pub use facts::{ExtensionFacts, Facts, not_after};
+pub use given::{Given, GivenError, adoptable_authority};
 pub use halves::SeenKey;
 pub use key::PrivateKey;
 pub use kind::{KeyKind, SignatureKind};

@@ -185,6 +185,22 @@ pub(super) fn is_private_der(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether `bytes` are PKCS#12 (RFC 7292, 4): version 3, then the content.
+pub(super) fn is_pkcs12(bytes: &[u8]) -> bool {
+    let Ok(outer) = AnyRef::from_der(bytes) else { return false };
+    let Ok((version, rest)) = AnyRef::from_der_partial(outer.value()) else { return false };
+    let content = AnyRef::from_der_partial(rest);
+    version.tag() == Tag::Integer
+        && version.value() == [3]
+        && content.is_ok_and(|(content, _)| content.tag() == Tag::Sequence)
+}
+
+/// Whether what `is_private_der` takes for a key is one that a passphrase protects (RFC 5958, 3).
+pub(super) fn is_encrypted_der(bytes: &[u8]) -> bool {
+    let members = AnyRef::from_der(bytes).map_or(&[][..], |outer| outer.value());
+    AnyRef::from_der_partial(members).is_ok_and(|(first, _)| first.tag() == Tag::Sequence)
+}
+
 /// Whether what `is_private_der` takes for a key is PKCS#8: an algorithm follows its version.
 pub(super) fn is_pkcs8(bytes: &[u8]) -> bool {
     let members = AnyRef::from_der(bytes).map_or(&[][..], |outer| outer.value());

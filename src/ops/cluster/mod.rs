@@ -2,6 +2,7 @@
 //! looking (`view`).
 
 pub mod apply;
+pub mod import;
 mod making;
 pub mod new;
 pub mod retire;

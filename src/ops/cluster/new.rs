@@ -121,7 +121,8 @@ pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure
     let reason = format!("cluster {}", wanted.name);
     let missing = || Failure::refused("there is no valid epoch").help(Remedy::Verify);
     let mut draft = Draft::start(&repository.verified, session.now, &reason).ok_or_else(missing)?;
-    let mut cluster = describe(wanted, &config, &actor.name, session);
+    let people = People { keyholders: &wanted.keyholders, issuers: &wanted.issuers };
+    let mut cluster = describe(&people, &config, &actor.name, session);
     check_people(&repository, &draft, &cluster, &actor.name, &wanted.name)?;
     let break_glass = plan_break_glass(session, wanted, &config, &draft, &actor.name)?;
     let mut report = planned(wanted, &config, &cluster, break_glass);
@@ -160,7 +161,7 @@ pub fn new(session: &mut Session, wanted: &Wanted) -> Result<NewCluster, Failure
 }
 
 /// A name belongs to one id for ever, so a name that any epoch had is taken.
-fn check_name(repository: &Repository, name: &ClusterName) -> Result<(), Failure> {
+pub(super) fn check_name(repository: &Repository, name: &ClusterName) -> Result<(), Failure> {
     let chain = &repository.verified.chain;
     let Some(had) = chain.all().iter().rev().find(|epoch| epoch.epoch.clusters.contains_key(name)) else {
         return Ok(());
@@ -175,17 +176,29 @@ fn check_name(repository: &Repository, name: &ClusterName) -> Result<(), Failure
     })
 }
 
-fn describe(wanted: &Wanted, config: &ClusterConfig, actor: &PersonName, session: &mut Session) -> Cluster {
+/// Who is named for a cluster; nobody is the actor alone.
+pub(super) struct People<'a> {
+    pub keyholders: &'a BTreeSet<PersonName>,
+    pub issuers: &'a BTreeSet<PersonName>,
+}
+
+/// The cluster as the epoch is to list it, without keysets yet.
+pub(super) fn describe(
+    wanted: &People<'_>,
+    config: &ClusterConfig,
+    actor: &PersonName,
+    session: &mut Session,
+) -> Cluster {
     let or_actor = |named: &BTreeSet<PersonName>| match named.is_empty() {
         true => BTreeSet::from([actor.clone()]),
         false => named.clone(),
     };
-    let issuers = or_actor(&wanted.issuers);
+    let issuers = or_actor(wanted.issuers);
     let admins = || BTreeSet::from([ADMINS.to_owned()]);
     Cluster {
         id: HexId(session.rng.bytes()),
         api: config.endpoint.as_str().to_owned(),
-        keyholders: or_actor(&wanted.keyholders),
+        keyholders: or_actor(wanted.keyholders),
         groups: issuers.iter().map(|person| (person.clone(), admins())).collect(),
         issuers,
         retired: false,
@@ -196,7 +209,7 @@ fn describe(wanted: &Wanted, config: &ClusterConfig, actor: &PersonName, session
 /// Everyone named is a person of the latest valid epoch and stays the same in the draft, since nothing is sealed
 /// to a person before an epoch that lists them is valid. The actor is among them: the record that brings the
 /// cluster is theirs, and who made its keys could have kept them anyway.
-fn check_people(
+pub(super) fn check_people(
     repository: &Repository,
     draft: &Draft,
     cluster: &Cluster,

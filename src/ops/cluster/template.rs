@@ -36,6 +36,18 @@ pub struct NodeWords {
     roles: Vec<Role>,
 }
 
+impl NodeWords {
+    /// Its name.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Its addresses.
+    pub fn addresses(&self) -> &[Host] {
+        &self.addresses
+    }
+}
+
 impl std::str::FromStr for NodeWords {
     type Err = String;
 

@@ -69,6 +69,17 @@ pub fn repository(
     Ok((linted, findings))
 }
 
+/// Judges what is about to be adopted as a cluster, by the rules for what others made.
+pub(super) fn adopted(
+    of: (&ClusterName, &crate::model::ClusterConfig),
+    files: &[(crate::model::Place, crate::lint::What, Vec<u8>)],
+    max_break_glass: crate::model::Span,
+    now: crate::model::Time,
+) -> Vec<Finding> {
+    let wanted = Wanted { rules: Vec::new(), imported: true, nodes: false, external_ca: true };
+    judge(vec![repository::adopted(of, files, max_break_glass, now)], &wanted).1
+}
+
 /// Judges files and folders.
 pub fn paths(session: &Session, paths: &[PathBuf], wanted: &Wanted) -> Result<(Linted, Vec<Finding>), Failure> {
     let mut scenes = files::scenes(paths, session.now)?;

@@ -49,6 +49,30 @@ pub(super) fn scene(repository: &Repository, name: &ClusterName, now: Time) -> R
     Ok(scene)
 }
 
+/// The place of a cluster that is about to be adopted, by its public files.
+pub(super) fn adopted(
+    (name, config): (&ClusterName, &ClusterConfig),
+    files: &[(Place, What, Vec<u8>)],
+    max_break_glass: Span,
+    now: Time,
+) -> Scene {
+    let layout = Some(Layout::Repository(config.distribution));
+    let mut scene = Scene::new(format!("clusters/{name}"), layout, now);
+    scene.cluster = Some(name.clone());
+    scene.imported = true;
+    scene.known = known(config);
+    scene.policy = policy(config, max_break_glass);
+    for (place, what, bytes) in files {
+        let path = place.to_string();
+        let first = scene.certificates.len();
+        scene.take(File::new(&path, &path, *what), Material::read(bytes));
+        for certificate in &mut scene.certificates[first..] {
+            certificate.state = what.authority().map(|_| State::Issuing);
+        }
+    }
+    scene
+}
+
 fn take(scene: &mut Scene, repository: &Repository, place: &Place, what: What, state: Option<State>) {
     let path = place.to_string();
     let Some(bytes) = repository.verified.tree.bytes(&path) else { return };
