@@ -31,14 +31,7 @@ impl Exports {
 
     /// The same, with these flags of `cluster new` as well.
     pub fn make_with(scratch: &Path, cluster: &str, port: u16, flags: &[&str]) -> Exports {
-        let home = scratch.join(cluster);
-        let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
-        fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
-        exports.make_identity("alice");
-        exports.git(&["init", "--quiet"]);
-        exports.git(&["config", "user.name", "alice"]);
-        exports.git(&["config", "user.email", "alice@example.org"]);
-        exports.kluis(["init", "--as", "alice", "--pgp", "../alice.asc"]);
+        let exports = Exports::found(scratch, cluster);
         let endpoint = format!("https://127.0.0.1:{port}");
         let mut args = vec!["cluster", "new", cluster, "--endpoint", &endpoint, "--kubernetes", "1.36"];
         let control_planes: Vec<String> = CONTROL_PLANES
@@ -51,6 +44,19 @@ impl Exports {
         args.extend(["--node", "w-1=127.0.0.1,192.0.2.21:worker", "--super-admin", "--yes"]);
         args.extend(flags);
         exports.kluis(args);
+        exports
+    }
+
+    /// Founds a repository for a cluster of that name, and makes none.
+    pub fn found(scratch: &Path, cluster: &str) -> Exports {
+        let home = scratch.join(cluster);
+        let exports = Exports { repository: home.join("repository"), scratch: home, cluster: cluster.to_owned() };
+        fs::create_dir_all(&exports.repository).expect("a writable scratch directory");
+        exports.make_identity("alice");
+        exports.git(&["init", "--quiet"]);
+        exports.git(&["config", "user.name", "alice"]);
+        exports.git(&["config", "user.email", "alice@example.org"]);
+        exports.kluis(["init", "--as", "alice", "--pgp", "../alice.asc"]);
         exports
     }
 
@@ -131,6 +137,11 @@ impl Exports {
 pub struct Export(PathBuf);
 
 impl Export {
+    /// A folder that somebody else made.
+    pub fn of(folder: PathBuf) -> Export {
+        Export(folder)
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }
