@@ -278,8 +278,13 @@ fn get_without_certificate(home: &Path, port: u16, path: &str, trust: &[PathBuf]
 /// The API server of one node's directory, listening at an address of loopback.
 pub fn api_server(scratch: &Path, export: &Export, etcd: &Etcd, (address, port): (&str, u16), audit: &Path) -> Run {
     let servers: Vec<String> = etcd.members().iter().map(|member| format!("https://{}", member.client)).collect();
-    Run::new(&programs::kubernetes("kube-apiserver"), scratch)
-        .flag("bind-address", address)
+    let mut run = Run::new(&programs::kubernetes("kube-apiserver"), scratch);
+    // Whether a cluster encrypts at rest is its own matter: one that was adopted need not.
+    let encryption = export.pki("encryption-config.yaml");
+    if encryption.exists() {
+        run = run.flag("encryption-provider-config", encryption);
+    }
+    run.flag("bind-address", address)
         .flag("secure-port", port.to_string())
         .flag("etcd-servers", servers.join(","))
         .flag("client-ca-file", export.pki("ca.crt"))
@@ -296,7 +301,6 @@ pub fn api_server(scratch: &Path, export: &Export, etcd: &Etcd, (address, port):
         .flag("etcd-keyfile", export.pki("apiserver-etcd-client.key"))
         .flag("service-account-key-file", export.pki("sa.pub"))
         .flag("service-account-signing-key-file", export.pki("sa.key"))
-        .flag("encryption-provider-config", export.pki("encryption-config.yaml"))
         .flag("cert-dir", scratch.join(format!("api-server-{address}")))
         .flag("audit-policy-file", audit_policy(scratch))
         .flag("audit-log-path", audit)
@@ -338,6 +342,8 @@ impl Component {
     /// Starts the export's controller-manager on a kubeconfig that names an API server on loopback.
     pub fn controller_manager_on(scratch: &Path, export: &Export, kubeconfig: &Path, log: &str) -> Component {
         let (certificate, key) = match export.pki("ca.key") {
+            // kubeadm's own folder has the CA's certificate once.
+            key if key.exists() && !export.pki("ca-signing.crt").exists() => (export.pki("ca.crt"), key),
             key if key.exists() => (export.pki("ca-signing.crt"), key),
             _ => (PathBuf::new(), PathBuf::new()),
         };

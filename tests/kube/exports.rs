@@ -162,6 +162,11 @@ impl Exports {
 pub struct Export(PathBuf);
 
 impl Export {
+    /// A folder that somebody else made.
+    pub fn of(folder: PathBuf) -> Export {
+        Export(folder)
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -37,8 +37,18 @@ impl Fleet {
         let scratch = Scratch::new();
         let port = free_port();
         let exports = Exports::make(scratch.path(), "prod", port);
+        Fleet::start_on(scratch, port, exports, |exports, name| exports.node(name))
+    }
+
+    /// Starts the same on copies of these folders, one a node, whoever made them. API servers are reached at `port`.
+    pub fn start_on(
+        scratch: Scratch,
+        port: u16,
+        exports: Exports,
+        folder: impl Fn(&Exports, &str) -> Export,
+    ) -> (Fleet, Load) {
         fs::create_dir(scratch.path().join("live")).expect("a writable scratch directory");
-        let live = |name: &str| exports.node(name).copy_to(&scratch.path().join("live").join(name));
+        let live = |name: &str| folder(&exports, name).copy_to(&scratch.path().join("live").join(name));
         live("w-1");
         let nodes: Vec<Export> = CONTROL_PLANES.iter().map(|(name, ..)| live(name)).collect();
         let etcd = Etcd::start_on(scratch.path(), nodes);
@@ -61,9 +71,17 @@ impl Fleet {
         }
         (0..load.servers.len()).for_each(|index| fleet.wait_for_api_server(&load, index));
         // The first administrator's certificate is for the first start; the export says to delete it afterwards.
-        let first = fleet.exports.node("cp-1");
+        let first = folder(&fleet.exports, "cp-1");
         let super_admin = first.file("super-admin.conf");
-        fleet.kubectl_with(&super_admin).args(["apply", "--filename"]).args([first.file("rbac")]).succeeds();
+        let manifests = first.file("rbac");
+        if manifests.exists() {
+            fleet.kubectl_with(&super_admin).args(["apply", "--filename"]).args([manifests]).succeeds();
+        } else {
+            // What kubeadm does itself at the end of `init`.
+            let binding = ["create", "clusterrolebinding", "kubeadm:cluster-admins", "--clusterrole=cluster-admin"];
+            let group = "--group=kubeadm:cluster-admins";
+            fleet.kubectl_with(&super_admin).args(binding).args([group]).succeeds();
+        }
         fleet.start_manager();
         (fleet, load)
     }
@@ -338,7 +356,7 @@ fn words(list: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// Puts a new file in the place of the old one in one step, as the operator has to.
-fn rename_over(new: &Path, old: &Path) {
+pub fn rename_over(new: &Path, old: &Path) {
     let beside: PathBuf = old.with_extension("new");
     fs::copy(new, &beside).unwrap_or_else(|error| panic!("{} is named and can't be copied: {error}", new.display()));
     fs::rename(&beside, old).expect("a file can be renamed");

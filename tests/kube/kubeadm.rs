@@ -25,12 +25,12 @@ fn kubeadm(scratch: &Scratch, export: &Export, node: usize, args: &[&str]) -> En
     kubeadm_with(scratch, export, &configuration, args)
 }
 
-fn version(scratch: &Scratch) -> String {
+pub fn version(scratch: &Scratch) -> String {
     let version = Run::new(&programs::kubernetes("kubeadm"), scratch.path()).args(["version", "--output=short"]);
     version.succeeds().trim().to_owned()
 }
 
-fn kubeadm_with(scratch: &Scratch, export: &Export, configuration: &str, args: &[&str]) -> Ended {
+pub fn kubeadm_with(scratch: &Scratch, export: &Export, configuration: &str, args: &[&str]) -> Ended {
     let config = scratch.write("kubeadm.yaml", configuration);
     Run::new(&programs::system("unshare"), scratch.path())
         .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c", IN_PLACE, "sh"])

@@ -10,6 +10,7 @@
     reason = "a test asks the system, writes scratch files and says where the logs are"
 )]
 
+mod adopted;
 mod aggregation;
 mod at_rest;
 mod capi;

@@ -16,17 +16,17 @@ use crate::members::shakes_hands;
 use crate::process::wait_until;
 
 /// The clients that ask all the time.
-struct Clients {
+pub struct Clients {
     /// Has the kubeconfig of before until they must take another.
-    person: Seat,
+    pub person: Seat,
     /// Has each phase's newest kubeconfig.
-    newest: Seat,
+    pub newest: Seat,
     /// Has what its node has.
-    kubelet: Seat,
+    pub kubelet: Seat,
     /// Has a token that is renewed, and trusts what the cluster tells pods to.
-    pod: Seat,
+    pub pod: Seat,
     /// Writes secrets, and reads all that it wrote.
-    writer: Seat,
+    pub writer: Seat,
 }
 
 #[test]
@@ -70,9 +70,9 @@ impl Old {
     }
 }
 
-fn settle(fleet: &mut Fleet, load: &Load) -> Clients {
+pub fn settle(fleet: &mut Fleet, load: &Load) -> Clients {
     let admin = fleet.node("cp-1").file("admin.conf");
-    let kubelet = fleet.exports.node("w-1").file("kubelet.conf");
+    let kubelet = fleet.path().join("live/w-1/kubelet.conf");
     let first = fleet.credentials(&admin);
     let kubelet = Seat::new("kubelet", fleet.credentials(&kubelet));
     fleet.kubectl().args(["create", "serviceaccount", "pod", "--namespace=default"]).succeeds();
@@ -151,7 +151,7 @@ fn rotation(fleet: &mut Fleet, load: &Load, clients: &Clients, old: &Old) {
 }
 
 /// One phase: in the repository, then on every node, then what has to work in it.
-fn step(fleet: &mut Fleet, load: &Load, clients: &Clients, words: &[&str]) {
+pub fn step(fleet: &mut Fleet, load: &Load, clients: &Clients, words: &[&str]) {
     step_and_look(fleet, load, clients, words, |_, _, _| ());
 }
 
@@ -222,7 +222,7 @@ fn root_ca(fleet: &Fleet, namespace: &str) -> String {
 
 /// In a new namespace a service account comes up, pods are told to trust what the nodes do, and the controller-manager
 /// signs a token that both API servers believe.
-fn controllers_work(fleet: &Fleet, load: &Load, name: &str) {
+pub fn controllers_work(fleet: &Fleet, load: &Load, name: &str) {
     fleet.kubectl().args(["create", "namespace", name]).succeeds();
     let wanted = std::fs::read_to_string(fleet.node("cp-1").pki("ca.crt")).expect("an export can be read");
     for namespace in [name, "default"] {
@@ -256,7 +256,7 @@ fn controllers_work(fleet: &Fleet, load: &Load, name: &str) {
 
 impl Clients {
     /// Waits until everybody has asked with what they have now; the pod, until its token is another.
-    fn all_go_on(&self) {
+    pub fn all_go_on(&self) {
         for seat in [&self.person, &self.newest, &self.kubelet, &self.writer] {
             seat.has_gone_on(1);
         }
@@ -265,7 +265,7 @@ impl Clients {
 }
 
 /// Lists what its credentials may list.
-fn asks(load: &Load, seat: &Seat) {
+pub fn asks(load: &Load, seat: &Seat) {
     seat.runs(load, |turn| {
         let question = Question::get("/api/v1/services?limit=5");
         expect(load.ask(seat.name, &seat.credentials(), &question, turn), &[200]);
@@ -285,7 +285,7 @@ pub fn token(load: &Load, by: &Credentials, turn: u64) -> Option<String> {
 }
 
 /// Reads with its token; token and trust are renewed from time to time, as a kubelet does with a projected volume.
-fn pod(load: &Load, clients: &Clients) {
+pub fn pod(load: &Load, clients: &Clients) {
     let seat = &clients.pod;
     seat.runs(load, |turn| {
         let question = Question::get("/api/v1/namespaces/default/configmaps/kube-root-ca.crt");
@@ -301,7 +301,7 @@ fn pod(load: &Load, clients: &Clients) {
 }
 
 /// Writes a secret a turn and reads one of those that it wrote before.
-fn writer(load: &Load, seat: &Seat) {
+pub fn writer(load: &Load, seat: &Seat) {
     seat.runs(load, |turn| {
         let word = |of: u64| STANDARD.encode(format!("word {of}"));
         let metadata = json!({"name": format!("word-{turn}"), "namespace": "default"});
