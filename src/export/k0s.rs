@@ -244,9 +244,9 @@ mod tests {
         0644 pki/server.crt
         0640 pki/server.key
         0644 rbac/kluis-admins.yaml
+        0644 rbac/kluis-token-reviewer.yaml
         0644 rbac/kubeadm-apiserver-kubelet-client.yaml
         0644 rbac/kubeadm-cluster-admins.yaml
-        0644 rbac/kluis-token-reviewer.yaml
         0600 SHA256SUMS
         ");
         assert_eq!(text(&exported, "pki/server.crt"), text(&exported, "pki/k0s-api.crt"));
