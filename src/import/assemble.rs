@@ -64,6 +64,7 @@ pub(super) fn assemble(parts: Parts, now: Time) -> Result<Found, ImportError> {
         let why = "there is no private key in it: a worker's files, or those of a node whose keys are kept elsewhere";
         return Err(ImportError::Nothing(why.to_owned()));
     }
+    leave_shared_peers(&mut found);
     check_shared(&found)?;
     for (profile, gathered) in leaves {
         leaf(&mut found, profile, gathered)?;
@@ -196,6 +197,21 @@ fn service_account(found: &mut Found, gathered: Gathered) -> Result<(), ImportEr
     }
     found.service_account = Some(ServiceAccount { public, key });
     Ok(())
+}
+
+/// A store of kops has a keyset for etcd's peers whether or not they have an authority of their own. Where it is the same
+/// certificate, one keyset says it all.
+fn leave_shared_peers(found: &mut Found) {
+    let certificate = |keyset| found.authorities.get(&keyset).map(|authority| authority.certificate.as_slice());
+    let same = certificate(Keyset::Etcd).is_some() && certificate(Keyset::Etcd) == certificate(Keyset::EtcdPeer);
+    if found.source == super::Source::Kops && same {
+        found.authorities.remove(&Keyset::EtcdPeer);
+        let is_peers = |item: &super::Item| item.name.contains("etcd-peers-ca-main");
+        for item in found.items.iter_mut().filter(|item| is_peers(item)) {
+            item.outcome = super::Outcome::Left;
+            "the same authority as etcd-clients-ca".clone_into(&mut item.what);
+        }
+    }
 }
 
 /// No key belongs to two keysets (FORMAT 3).

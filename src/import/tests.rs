@@ -47,10 +47,8 @@ fn b64(text: &str) -> String {
 }
 
 fn files(all: &[(&str, &str)]) -> Files {
-    let file = |(path, text): &(&str, &str)| File {
-        path: (*path).to_owned(),
-        bytes: Secret::new(text.as_bytes().to_vec()),
-    };
+    let file =
+        |(path, text): &(&str, &str)| File { path: (*path).to_owned(), bytes: Secret::new(text.as_bytes().to_vec()) };
     Files { files: all.iter().map(file).collect(), others: Vec::new() }
 }
 
@@ -103,7 +101,9 @@ fn talos_secrets_come_in_whole_in_both_cases() {
     }
     let both = secrets_yaml().replace("    secretbox", "    aescbcencryptionsecret: AAAA\n    secretbox");
     assert!(refused(&[("s.yaml", &both)], Distribution::Talos).contains("one for aescbc"));
-    assert!(refused(&[("s.yaml", &secrets_yaml().replace("LS0t", "LS0"))], Distribution::Talos).contains("s.yaml#certs"));
+    assert!(
+        refused(&[("s.yaml", &secrets_yaml().replace("LS0t", "LS0"))], Distribution::Talos).contains("s.yaml#certs")
+    );
 }
 
 #[test]
@@ -138,7 +138,8 @@ fn keyset(name: &str, keys: &[(&str, &(String, String), &str)]) -> String {
         keys[0].0
     );
     for (id, (crt, key), more) in keys {
-        yaml += &format!("  - id: \"{id}\"\n    publicMaterial: {}\n    privateMaterial: {}\n{more}", b64(crt), b64(key));
+        yaml +=
+            &format!("  - id: \"{id}\"\n    publicMaterial: {}\n    privateMaterial: {}\n{more}", b64(crt), b64(key));
     }
     yaml
 }
@@ -168,7 +169,11 @@ fn a_kops_store_gives_its_primaries_and_keeps_what_it_distrusted() {
 #[test]
 fn secrets_of_cluster_api_come_as_kubectl_prints_them() {
     let secret = |name: &str, (crt, key): (String, String)| {
-        format!("{{apiVersion: v1, kind: Secret, metadata: {{name: c-{name}}}, data: {{tls.crt: {}, tls.key: {}}}}}", b64(&crt), b64(&key))
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: c-{name}}}, data: {{tls.crt: {}, tls.key: {}}}}}",
+            b64(&crt),
+            b64(&key)
+        )
     };
     let public = String::from_utf8(pki::public_pem(&signer().spki())).unwrap();
     let all = [
@@ -198,7 +203,10 @@ fn blocks_one_after_the_other_are_told_apart() {
     let stray = [ca.0.clone(), text(&signer().to_pkcs8_pem())].concat();
     assert!(refused(&[("stdin", &stray)], Distribution::Kubeadm).contains("fits none"));
     let unknown = authority(3, "who knows");
-    assert!(refused(&[("stdin", &[unknown.0, unknown.1].concat())], Distribution::Kubeadm).contains("no keyset that can be told"));
+    assert!(
+        refused(&[("stdin", &[unknown.0, unknown.1].concat())], Distribution::Kubeadm)
+            .contains("no keyset that can be told")
+    );
 }
 
 #[test]
