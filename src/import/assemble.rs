@@ -270,10 +270,18 @@ fn leaf(found: &mut Found, profile: Profile, gathered: Gathered) -> Result<(), I
             .err(),
     };
     match (why, key) {
-        (Some(why), _) => found.left(&name, format!("{why}; cluster apply issues another when you want it")),
-        (None, Some((_, key))) => {
+        (Some(why), key) => {
+            found.left(&name, format!("{why}; cluster apply issues another when you want it"));
+            if let Some((from, _)) = key.filter(|(from, _)| *from != name) {
+                found.left(&from, format!("the key of {name}"));
+            }
+        }
+        (None, Some((from, key))) => {
             found.taken(&name, format!("{profile}, until {}", facts.not_after));
-            found.leaves.insert(profile, Leaf { certificate, key, name });
+            if from != name {
+                found.taken(&from, format!("{profile}: its key"));
+            }
+            found.leaves.insert(profile, Leaf { certificate, key, names: [name, from] });
         }
         (None, None) => {}
     }

@@ -77,6 +77,10 @@ fn documents(files: &mut Files) -> Result<Option<(String, Source, Vec<Node>)>, I
             found.push((index, kind, documents));
         }
     }
+    // Patches of machine configurations lie beside secrets.yaml, and are made from it.
+    if found.iter().filter(|(_, kind, _)| *kind == Source::TalosSecrets).count() == 1 {
+        found.retain(|(_, kind, _)| *kind == Source::TalosSecrets);
+    }
     let several = found.len();
     let Some((index, kind, documents)) = found.pop() else { return Ok(None) };
     if several > 1 {
