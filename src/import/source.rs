@@ -69,7 +69,6 @@ fn is_sops(bytes: &[u8]) -> bool {
 }
 
 /// Takes out the one file of documents that has keys, if there is one, and says of what kind it is.
-#[expect(clippy::type_complexity, reason = "what was taken out, and what it is")]
 fn documents(files: &mut Files) -> Result<Option<(String, Source, Vec<Node>)>, ImportError> {
     let mut found = Vec::new();
     for (index, file) in files.files.iter().enumerate() {
