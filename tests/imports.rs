@@ -149,6 +149,38 @@ fn what_kluis_exported_comes_back_the_same() {
 }
 
 #[test]
+fn exports_of_every_distribution_come_back_the_same() {
+    for (distribution, words, said) in [
+        ("k3s", "export k3s -c prod --node cp-1", ""),
+        ("rke2", "export rke2 -c prod --node cp-1", ""),
+        ("talos", "export talos -c prod", ""),
+        ("kubeadm", "export kops -c prod", ""),
+        ("kubeadm", "export capi -c prod", ""),
+        ("kubeadm", "export pem -c prod --with-ca-keys", ""),
+    ] {
+        let ground = Ground::new(&["alice"], 1, 1);
+        let about =
+            format!("--endpoint https://api.prod.example.org:6443 --kubernetes 1.36 --distribution {distribution}");
+        ground.run("alice", &format!("cluster new prod {about} {NODE} --yes")).ends(0);
+        let out = ground.dir.path().join("out");
+        ground.run("alice", &format!("{words} --out {}", out.display())).ends(0);
+        let other = Ground::new(&["alice"], 1, 1);
+        import(&other, &out, &format!("{about} {said}")).ends(0);
+        assert_eq!(other.errors(), [""; 0], "{words}");
+        let authorities = |ground: &Ground, cluster| -> BTreeMap<String, Vec<u8>> {
+            public(ground, cluster).into_iter().filter(|(path, _)| !path.starts_with("certs/")).collect()
+        };
+        assert_eq!(authorities(&other, "old"), authorities(&ground, "prod"), "{words}");
+        for secret in ["ca.kubernetes", "ca.front-proxy", "sa"] {
+            let open = |ground: &Ground, cluster| {
+                ground.run("alice", &format!("open -c {cluster} {secret} --yes")).ends(0).out
+            };
+            assert_eq!(open(&other, "old"), open(&ground, "prod"), "{words} {secret}");
+        }
+    }
+}
+
+#[test]
 fn an_adopted_cluster_is_rotated_away_from_its_keys() {
     let ground = ground();
     let outside = tempfile::tempdir().unwrap();

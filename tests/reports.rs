@@ -128,6 +128,11 @@ fn every_command_answers_as_it_did() {
     let page = book.ground.dir.path().join("report.html");
     book.page("report", "bob", &format!("report --html {}", page.display()));
     book.page("cluster-list", "bob", "cluster list");
+    let exported = book.ground.dir.path().join("exported");
+    let export = format!("export kubeadm -c prod --node cp-1 --with-ca-keys --out {}", exported.display());
+    book.ground.run("alice", &export).ends(0);
+    let import = format!("cluster import copy --distribution kubeadm --kubernetes 1.36 --from {}", exported.display());
+    book.page("cluster-import", "alice", &format!("{import} --dry-run"));
     book.page("cluster-show", "bob", "cluster show -c prod");
     book.page("cert-list", "bob", "cert list -c prod");
     book.page("cert-show", "bob", "cert show -c prod cp-1/apiserver");

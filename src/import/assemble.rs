@@ -64,6 +64,7 @@ pub(super) fn assemble(parts: Parts, now: Time) -> Result<Found, ImportError> {
         let why = "there is no private key in it: a worker's files, or those of a node whose keys are kept elsewhere";
         return Err(ImportError::Nothing(why.to_owned()));
     }
+    leave_shared_peers(&mut found);
     check_shared(&found)?;
     for (profile, gathered) in leaves {
         leaf(&mut found, profile, gathered)?;
@@ -198,6 +199,21 @@ fn service_account(found: &mut Found, gathered: Gathered) -> Result<(), ImportEr
     Ok(())
 }
 
+/// A store of kops has a keyset for etcd's peers whether or not they have an authority of their own. Where it is the same
+/// certificate, one keyset says it all.
+fn leave_shared_peers(found: &mut Found) {
+    let certificate = |keyset| found.authorities.get(&keyset).map(|authority| authority.certificate.as_slice());
+    let same = certificate(Keyset::Etcd).is_some() && certificate(Keyset::Etcd) == certificate(Keyset::EtcdPeer);
+    if found.source == super::Source::Kops && same {
+        found.authorities.remove(&Keyset::EtcdPeer);
+        let is_peers = |item: &super::Item| item.name.contains("etcd-peers-ca-main");
+        for item in found.items.iter_mut().filter(|item| is_peers(item)) {
+            item.outcome = super::Outcome::Left;
+            "the same authority as etcd-clients-ca".clone_into(&mut item.what);
+        }
+    }
+}
+
 /// No key belongs to two keysets (FORMAT 3).
 fn check_shared(found: &Found) -> Result<(), ImportError> {
     let mut seen: BTreeMap<Vec<u8>, Keyset> = BTreeMap::new();
@@ -254,10 +270,18 @@ fn leaf(found: &mut Found, profile: Profile, gathered: Gathered) -> Result<(), I
             .err(),
     };
     match (why, key) {
-        (Some(why), _) => found.left(&name, format!("{why}; cluster apply issues another when you want it")),
-        (None, Some((_, key))) => {
+        (Some(why), key) => {
+            found.left(&name, format!("{why}; cluster apply issues another when you want it"));
+            if let Some((from, _)) = key.filter(|(from, _)| *from != name) {
+                found.left(&from, format!("the key of {name}"));
+            }
+        }
+        (None, Some((from, key))) => {
             found.taken(&name, format!("{profile}, until {}", facts.not_after));
-            found.leaves.insert(profile, Leaf { certificate, key, name });
+            if from != name {
+                found.taken(&from, format!("{profile}: its key"));
+            }
+            found.leaves.insert(profile, Leaf { certificate, key, names: [name, from] });
         }
         (None, None) => {}
     }

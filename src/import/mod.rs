@@ -158,8 +158,8 @@ pub struct Leaf {
     pub certificate: Vec<u8>,
     /// Its key.
     pub key: PrivateKey,
-    /// The name of the item that it is from.
-    pub name: String,
+    /// The names of the items that the certificate and the key are from.
+    pub names: [String; 2],
 }
 
 /// What was learned of a cluster beside its keys. Nothing of it is needed.
@@ -216,9 +216,14 @@ impl Found {
 
     /// Takes back that a leaf is taken, and says why.
     pub fn leave(&mut self, profile: Profile, why: String) {
-        if let Some(leaf) = self.leaves.remove(&profile) {
-            self.left(&leaf.name, why);
+        let Some(leaf) = self.leaves.remove(&profile) else { return };
+        self.items.retain(|item| item.outcome != Outcome::Taken || !leaf.names.contains(&item.name));
+        let [certificate, key] = &leaf.names;
+        self.left(certificate, why);
+        if key != certificate {
+            self.left(key, format!("the key of {certificate}"));
         }
+        self.items.sort();
     }
 }
 

@@ -69,13 +69,16 @@ fn is_sops(bytes: &[u8]) -> bool {
 }
 
 /// Takes out the one file of documents that has keys, if there is one, and says of what kind it is.
-#[expect(clippy::type_complexity, reason = "what was taken out, and what it is")]
 fn documents(files: &mut Files) -> Result<Option<(String, Source, Vec<Node>)>, ImportError> {
     let mut found = Vec::new();
     for (index, file) in files.files.iter().enumerate() {
         if let Some((kind, documents)) = kind(file)? {
             found.push((index, kind, documents));
         }
+    }
+    // Patches of machine configurations lie beside secrets.yaml, and are made from it.
+    if found.iter().filter(|(_, kind, _)| *kind == Source::TalosSecrets).count() == 1 {
+        found.retain(|(_, kind, _)| *kind == Source::TalosSecrets);
     }
     let several = found.len();
     let Some((index, kind, documents)) = found.pop() else { return Ok(None) };

@@ -219,7 +219,7 @@ fn imported(
         let vouched = verified.current.paths.get(&sealed).map(|vouched| &vouched.vouch);
         matches!(vouched, Some(Vouch::Sealed(entry)) if entry.imported)
     };
-    issuing.keys().copied().filter(|keyset| is_imported(&keyset)).collect()
+    issuing.keys().copied().filter(is_imported).collect()
 }
 
 /// Everything that was ever issued for a path and that counts: a replaced certificate is as good as its
