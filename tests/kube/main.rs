@@ -22,6 +22,7 @@ mod emergency;
 mod exports;
 mod fleet;
 mod identities;
+mod imports;
 mod kops;
 mod kubeadm;
 mod kubectl;
