@@ -192,6 +192,9 @@ fn an_adopted_cluster_is_rotated_away_from_its_keys() {
     ground.run("alice", "rotate start kubernetes -c old --yes").ends(0);
     ground.run("alice", "rotate trust kubernetes -c old --yes").ends(0);
     let bundle = "--confirm nodes-have-bundle --yes";
+    let plain = |ground: &Ground| ground.run("alice", "exposure alice").out.matches("in plaintext before").count();
+    // Three CAs and the service-account key; generations that were made here were never in plaintext.
+    assert_eq!(plain(&ground), 4);
     ground.run("alice", &format!("rotate promote kubernetes -c old {bundle}")).ends(0);
     let leaves = "--confirm nodes-have-leaves --confirm clients-moved --yes";
     ground.run("alice", &format!("rotate distrust kubernetes -c old {leaves}")).ends(0);

@@ -117,6 +117,9 @@ fn times(one: &Exposed) -> String {
         Some(since) => format!("since {since}"),
         None => "no record says since when".to_owned(),
     };
+    if one.imported {
+        times += ", in plaintext before it was adopted";
+    }
     if let Some(until) = one.waived_until {
         times += &format!(", waived until {until}");
     }

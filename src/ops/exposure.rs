@@ -51,6 +51,8 @@ pub struct Exposed {
     pub unrecorded: Option<String>,
     /// Of a node's keys that were replaced: until when the cluster accepts a certificate for one of them.
     pub accepted_until: Option<Time>,
+    /// Whether it was adopted: it was in plaintext before, so others may have it whom no record names.
+    pub imported: bool,
     /// What whoever has it can do.
     pub gives: &'static str,
 }
@@ -249,6 +251,8 @@ fn gather(
     for one in exposure::of(verified, person, session.now) {
         let Some(mut exposed) = exposed(&one.place, one.standing) else { continue };
         (exposed.since, exposed.accepted_until) = (Some(one.since), one.accepted_until);
+        let current = verified.current.paths.get(&one.place).map(|vouched| &vouched.vouch);
+        exposed.imported = matches!(current, Some(Vouch::Sealed(entry)) if entry.imported);
         secrets.insert(exposed.path.clone(), exposed);
     }
     let Ok(work) = repository.work() else {
@@ -302,6 +306,7 @@ fn exposed(place: &Place, standing: Standing) -> Option<Exposed> {
         since: None,
         unrecorded: None,
         accepted_until: None,
+        imported: false,
         gives: gives(sealed),
     })
 }
