@@ -11,8 +11,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let names: BTreeSet<_> = config.nodes.iter().map(|node| &node.name).collect();
     assert_eq!(names.len(), config.nodes.len());
     for node in &config.nodes {
-        assert!(node.profiles().count() > 0);
-        for profile in node.profiles() {
+        let profiles: Vec<_> = node.profiles(config.distribution).collect();
+        assert_eq!(profiles.is_empty(), config.distribution.makes_leaves());
+        for profile in profiles {
             let sans = subject_alt_names(profile, node, &config);
             assert_eq!(sans.iter().collect::<BTreeSet<_>>().len(), sans.len());
             assert!(sans.iter().all(|host| Host::parse(&host.to_string()).as_ref() == Ok(host)));
