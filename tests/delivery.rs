@@ -205,6 +205,8 @@ fn what_can_not_be_sealed_to_is_said_and_nothing_is_printed() {
         ("--node cp-1 --seal-to ecdsa-sha2-nistp256_AAAA", 2, "ssh-ed25519 and ssh-rsa alone"),
         ("--node cp-1 --seal-to cp-1", 2, "it looks like ssh-ed25519"),
         ("--node cp-1 --seal-to age1damaged", 2, "damaged"),
+        ("--node cp-1 --seal-to AGE-SECRET-KEY-1QQQQQQQQ", 2, "that is a private key"),
+        ("--node cp-1 --seal-to node\nwho", 2, "it looks like ssh-ed25519"),
         ("--all-nodes --seal-to node", 2, "one node at a time"),
         ("--node cp-1", 2, "--seal-to RECIPIENT"),
         ("--node cp-1 --seal-to node --out /tmp/x", 2, "cannot be used with"),
@@ -212,7 +214,15 @@ fn what_can_not_be_sealed_to_is_said_and_nothing_is_printed() {
     ] {
         let answered = ground.run("alice", &format!("export kubeadm -c prod {words}")).ends(exit).says(says);
         assert_eq!(answered.out, "", "{words}");
+        assert!(!answered.err.contains("QQQQ"), "a key given by mistake is not repeated: {}", answered.err);
     }
+    // The private half, for the public one: nothing of it is in what is printed.
+    let (private, _) = host_key(&ground, "rsa");
+    let key = fs::read_to_string(private).unwrap();
+    let refused = kluis(&ground, &["export", "kubeadm", "-c", "prod", "--node", "cp-1", "--seal-to", &key]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("that is a private key"), "{said}");
+    assert!(key.lines().all(|line| !said.contains(line)), "{said}");
     let (_, public) = host_key(&ground, "ed25519");
     let planned =
         kluis(&ground, &["export", "kubeadm", "-c", "prod", "--node", "cp-1", "--seal-to", &public, "--dry-run"]);

@@ -288,3 +288,51 @@ fn an_authority_whose_key_is_kept_elsewhere_is_trusted_and_can_be_rotated() {
     let place = Place::parse("clusters/old/ca/kubernetes.g2.crt").unwrap().to_string();
     assert!(ground.tree().entries.contains_key(&place));
 }
+
+#[test]
+fn half_of_a_cluster_is_never_taken_for_one() {
+    let ground = ground();
+    let before = ground.tree();
+    let outside = tempfile::tempdir().unwrap();
+    kubeadm(outside.path());
+    let tar = |files: &str| {
+        let mut tar = Command::new("tar");
+        let words = ["-b1", "-cf", "all.tar"].into_iter().chain(files.split(' '));
+        assert!(tar.args(words).current_dir(outside.path()).status().unwrap().success());
+        fs::read(outside.path().join("all.tar")).unwrap()
+    };
+    let whole = tar("ca.crt ca.key etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key sa.key");
+    // Cut wherever a file ends, it is an archive still, of less.
+    let cut = outside.path().join("cut.tar");
+    let mut refused = 0;
+    for end in (512..whole.len()).step_by(512) {
+        fs::write(&cut, &whole[..end]).unwrap();
+        let answered = import(&ground, &cut, &format!("--distribution kubeadm {SAID} --dry-run"));
+        assert_eq!(answered.exit, 3, "cut at {end}: {}{}", answered.out, answered.err);
+        refused += 1;
+    }
+    assert!(refused > 10);
+    fs::write(&cut, &whole).unwrap();
+    import(&ground, &cut, &format!("--distribution kubeadm {SAID} --dry-run")).ends(0);
+    // The main CA's key without its certificate is no key of service accounts.
+    let half = tempfile::tempdir().unwrap();
+    fs::create_dir(half.path().join("etcd")).unwrap();
+    for file in ["ca.key", "etcd/ca.crt", "etcd/ca.key"] {
+        fs::copy(outside.path().join(file), half.path().join(file)).unwrap();
+    }
+    import(&ground, half.path(), &format!("--distribution kubeadm {SAID}")).ends(3).says("ca.key");
+    let text: String = ["ca.key", "etcd/ca.crt", "etcd/ca.key"].map(|file| fs::read_to_string(half.path().join(file)).unwrap()).concat();
+    fs::write(half.path().join("all.pem"), text).unwrap();
+    import(&ground, &half.path().join("all.pem"), &format!("--distribution kubeadm {SAID}")).ends(3).says("fits none");
+    // A folder behind a link is not passed over, nor is a device in the place of a key.
+    let linked = tempfile::tempdir().unwrap();
+    for file in ["ca.crt", "ca.key", "sa.key", "front-proxy-ca.crt", "front-proxy-ca.key"] {
+        fs::copy(outside.path().join(file), linked.path().join(file)).unwrap();
+    }
+    std::os::unix::fs::symlink(outside.path().join("etcd"), linked.path().join("etcd")).unwrap();
+    import(&ground, linked.path(), &format!("--distribution kubeadm {SAID}")).ends(3).says("symbolic link");
+    // What can't be in a record is said before anything else is done, on a dry run too.
+    let words = format!("--distribution kubeadm {SAID} --dry-run --reason a\u{1b}b");
+    import(&ground, outside.path(), &words).ends(2).says("--reason");
+    assert!(ground.tree() == before);
+}

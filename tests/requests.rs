@@ -512,6 +512,12 @@ fn figures_for_prometheus_are_one_file_and_of_a_valid_tree_alone() {
     // Never among what people signed; and no figures of a tree that is not valid, so that their age tells.
     let inside = ground.repo().join("clusters/prod/kluis.prom");
     refused(&ground, "bob", &format!("cert expiry --prometheus {}", inside.display()), 2, "among the files");
+    // Nor is anything but a file replaced by one: /dev/null would be gone for every program of the machine.
+    let link = ground.dir.path().join("link");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).unwrap();
+    refused(&ground, "bob", &format!("cert expiry --prometheus {}", link.display()), 2, "no regular file");
+    refused(&ground, "bob", &format!("report --html {}", link.display()), 2, "no regular file");
+    assert!(link.symlink_metadata().unwrap().file_type().is_symlink());
     ground.edit("clusters/prod/cluster.toml", |text| format!("{text}# edited\n"));
     std::fs::remove_file(&file).unwrap();
     assert_eq!(ground.run("bob", &words).exit, 3);

@@ -67,7 +67,8 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Instead, one sealed archive on stdout: `node` for the key that cluster.toml names for it; a public SSH host key
     /// (ssh-ed25519, ssh-rsa), also as ssh-keyscan prints it; or an age recipient (repeatable)
-    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "tar"])]
+    // What begins with a hyphen may be a private key by mistake: the grammar would quote it in its error.
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["out", "tar"], allow_hyphen_values = true)]
     seal_to: Vec<String>,
     /// Instead, one tar archive on stdout, in the clear
     #[arg(long, conflicts_with = "out")]

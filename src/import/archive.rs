@@ -9,6 +9,11 @@ use super::{File, Files, ImportError, LARGEST, MOST_FILES};
 use crate::model::displayed;
 use crate::secret::Secret;
 
+/// Of tar: what headers take, and what contents are padded to.
+const BLOCK: u64 = 512;
+/// What ends an archive (POSIX pax, ustar: two blocks of zeros).
+const END: usize = 1024;
+
 /// Whether it is a tar archive (POSIX, or GNU's).
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
     bytes.get(257..262) == Some(b"ustar")
@@ -18,10 +23,11 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 pub(super) fn files(name: &str, bytes: &Secret) -> Result<Files, ImportError> {
     let fault = || ImportError::item(name, "it is a tar archive that is cut off or damaged");
     let mut files = Files::default();
-    let mut sum = 0_usize;
+    let (mut sum, mut end) = (0_usize, 0_u64);
     let mut archive = tar::Archive::new(bytes.expose());
     for entry in archive.entries().map_err(|_| fault())? {
         let mut entry = entry.map_err(|_| fault())?;
+        end = entry.raw_file_position().saturating_add(entry.size().next_multiple_of(BLOCK));
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
         let path = displayed(&parts.collect::<Vec<_>>().join("/"));
@@ -41,8 +47,14 @@ pub(super) fn files(name: &str, bytes: &Secret) -> Result<Files, ImportError> {
             }
             tar::EntryType::Symlink => files.others.push((path, "a symbolic link")),
             tar::EntryType::Link => files.others.push((path, "a hard link")),
-            _ => {}
+            tar::EntryType::Directory | tar::EntryType::XGlobalHeader => {}
+            _ => files.others.push((path, "no regular file")),
         }
+    }
+    // Two blocks of zeros end an archive. One that is cut off between two files is an archive still, and lacks the rest.
+    let mark = usize::try_from(end).ok().and_then(|end| bytes.expose().get(end..end.checked_add(END)?));
+    if mark.is_none_or(|mark| mark.iter().any(|octet| *octet != 0)) {
+        return Err(fault());
     }
     Ok(files)
 }

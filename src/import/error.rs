@@ -27,7 +27,7 @@ pub enum ImportError {
         source: YamlError,
     },
     /// Something that is encrypted by another program, with the command that decrypts it into a pipe.
-    #[error("{name}: {what}; decrypt it into a pipe: {command} | kluis cluster import NAME --from - …")]
+    #[error("{name}: {what}; hand it over through a pipe: {command} | kluis cluster import NAME --from - …")]
     Encrypted {
         /// Which one.
         name: String,
@@ -89,8 +89,14 @@ impl ImportError {
     /// A file that `Given` refuses, with the way around where there is one.
     pub(super) fn given(name: &str, error: GivenError) -> Self {
         let (what, command) = match error {
-            GivenError::Encrypted => ("its private key is encrypted", format!("openssl pkey -in {}", quoted(name))),
-            GivenError::Pkcs12 => ("it is PKCS#12", format!("openssl pkcs12 -nodes -in {}", quoted(name))),
+            // With everything else: a key alone is no cluster.
+            GivenError::Encrypted => {
+                let command = format!("(cat OTHER-FILES; openssl pkey -in {})", quoted(name));
+                ("its private key is encrypted", command)
+            }
+            GivenError::Pkcs12 => {
+                ("it is PKCS#12", format!("(cat OTHER-FILES; openssl pkcs12 -nodes -in {})", quoted(name)))
+            }
             source => return Self::Unreadable { name: name.to_owned(), source },
         };
         Self::Encrypted { name: name.to_owned(), what, command }
@@ -100,6 +106,9 @@ impl ImportError {
 /// A path for a shell.
 pub(super) fn quoted(name: &str) -> String {
     let path = name.split('#').next().unwrap_or(name);
+    if path == "stdin" {
+        return "FILE".to_owned();
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=@:".contains(c);
     if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

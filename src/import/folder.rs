@@ -69,7 +69,8 @@ pub(super) fn parts(files: Files, found: &Found) -> Result<Parts, ImportError> {
     });
     for (path, what) in files.others {
         let place = place(&path, &found.base);
-        if usage(found.layout, &place).is_some() {
+        let is_folder = matches!(place.rsplit('/').next(), Some("etcd" | "pki"));
+        if is_folder || usage(found.layout, &place).is_some() {
             let why = format!(
                 "it is {what}, and no link is followed out of a folder; hand over what links point to: tar -ch . | kluis \
                  cluster import NAME --from - …"

@@ -98,14 +98,18 @@ fn place_keys(
         };
         parts.add(name, usage, key.to_pkcs8_pem());
     }
-    // In what is handed over one after the other, the service-account key is the only one without a certificate.
+    // In one text, where no key has a name, the service-account key is the only one without a certificate: that of the main
+    // CA has its certificate beside it. In files each key has a name, and one that says something else is no such key.
     let has_key = |one: &Certificate| match one.usage {
         Some(Use::Authority(keyset)) => parts.parts.iter().any(|part| part.usage == Use::AuthorityKey(keyset)),
         _ => true,
     };
     let complete = !certificates.is_empty() && certificates.iter().all(has_key);
     let no_signer = publics.is_empty() && parts.parts.iter().all(|part| part.usage != Use::ServiceAccountKey);
-    match (homeless.pop(), homeless.is_empty() && complete && no_signer) {
+    let has_main = parts.parts.iter().any(|part| part.usage == Use::AuthorityKey(Keyset::Kubernetes));
+    let last = homeless.pop();
+    let one_text = last.as_ref().is_some_and(|(name, _)| certificates.iter().all(|one| one.name == *name));
+    match (last, homeless.is_empty() && complete && no_signer && has_main && one_text) {
         (None, _) => Ok(()),
         (Some((name, key)), true) => {
             parts.add(name, Use::ServiceAccountKey, key.to_pkcs8_pem());

@@ -210,6 +210,12 @@ impl Found {
         self.say(Outcome::Left, name, why);
     }
 
+    /// Says what was learned beside the keys, and from what.
+    pub(crate) fn derived(&mut self, name: &str, what: impl Into<String>) {
+        self.say(Outcome::Derived, name, what);
+        self.items.sort();
+    }
+
     fn say(&mut self, outcome: Outcome, name: &str, what: impl Into<String>) {
         self.items.push(Item { outcome, name: name.to_owned(), what: what.into() });
     }
@@ -231,6 +237,17 @@ impl Found {
 pub fn read(files: Files, distribution: Distribution, now: Time) -> Result<Found, ImportError> {
     let parts = source::parts(files, distribution)?;
     let mut found = assemble::assemble(parts, now)?;
+    // Half of a cluster's CAs is no cluster: what was cut off would be missed when it is needed, and can't be added later. An
+    // etcd that is somebody else's, and no aggregation, are nothing unusual where leaves are made elsewhere.
+    let needed = distribution.keysets().iter().filter(|keyset| keyset.is_ca());
+    let needed = needed.filter(|keyset| distribution.makes_leaves() || **keyset == Keyset::Kubernetes);
+    for keyset in needed {
+        if !found.authorities.contains_key(keyset) {
+            let what =
+                format!("there is no certificate of the CA {keyset} in it, which every cluster of {distribution} has");
+            return Err(ImportError::Nothing(what));
+        }
+    }
     found.items.sort();
     found.items.dedup();
     Ok(found)

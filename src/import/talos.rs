@@ -56,12 +56,26 @@ fn add(parts: &mut Parts, name: &str, node: &Node, path: &[&str], usage: Use) ->
     Ok(true)
 }
 
-/// Adds a text as it is.
-fn add_text(parts: &mut Parts, name: &str, node: &Node, path: &[&str], token: &'static str) {
-    if let Some(text) = text(node, path) {
-        let bytes = Secret::new(text.trim().as_bytes().to_vec());
-        parts.add(format!("{name}#{}", path.join(".")), Use::Token(token), bytes);
+/// A token, `[0-9a-z]{6}.[0-9a-z]{16}` (kubernetes-pki B.3).
+fn add_token(
+    parts: &mut Parts,
+    name: &str,
+    node: &Node,
+    path: &[&str],
+    token: &'static str,
+) -> Result<bool, ImportError> {
+    let Some(text) = text(node, path).map(str::trim) else { return Ok(false) };
+    let item = format!("{name}#{}", path.join("."));
+    let is_part =
+        |part: &str, length| part.len() == length && part.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'z'));
+    if !text.split_once('.').is_some_and(|(id, secret)| is_part(id, 6) && is_part(secret, 16)) {
+        return Err(ImportError::item(
+            &item,
+            "it is no token: six and sixteen small letters and digits, with a dot between",
+        ));
     }
+    parts.add(item, Use::Token(token), Secret::new(text.as_bytes().to_vec()));
+    Ok(true)
 }
 
 /// Encryption at rest: exactly one of the two keys.
@@ -96,9 +110,17 @@ pub(super) fn secrets(name: &str, documents: &[Node]) -> Result<Parts, ImportErr
         if !add(&mut parts, name, document, &["certs", at, "crt"], Use::Authority(keyset))? {
             return Err(ImportError::item(name, format!("it has no certificate certs.{at}.crt")));
         }
-        add(&mut parts, name, document, &["certs", at, "key"], Use::AuthorityKey(keyset))?;
+        if !add(&mut parts, name, document, &["certs", at, "key"], Use::AuthorityKey(keyset))? {
+            return Err(ImportError::item(name, format!("it has no key certs.{at}.key: is it whole?")));
+        }
     }
-    add(&mut parts, name, document, &["certs", "k8sserviceaccount", "key"], Use::ServiceAccountKey)?;
+    if !add(&mut parts, name, document, &["certs", "k8sserviceaccount", "key"], Use::ServiceAccountKey)? {
+        return Err(ImportError::item(name, "it has no key certs.k8sserviceaccount.key: is it whole?"));
+    }
+    let keys = [["secrets", "secretboxencryptionsecret"], ["secrets", "aescbcencryptionsecret"]];
+    if keys.iter().all(|key| text(document, key).is_none()) {
+        return Err(ImportError::item(name, "it has no key of encryption at rest: is it whole?"));
+    }
     encryption(
         &mut parts,
         name,
@@ -106,10 +128,18 @@ pub(super) fn secrets(name: &str, documents: &[Node]) -> Result<Parts, ImportErr
         &["secrets", "secretboxencryptionsecret"],
         &["secrets", "aescbcencryptionsecret"],
     )?;
-    add_text(&mut parts, name, document, &["secrets", "bootstraptoken"], "bootstrap");
-    add_text(&mut parts, name, document, &["trustdinfo", "token"], "trustd");
-    add(&mut parts, name, document, &["cluster", "id"], Use::Token("cluster-id"))?;
-    add(&mut parts, name, document, &["cluster", "secret"], Use::Token("cluster-secret"))?;
+    let whole = [
+        add_token(&mut parts, name, document, &["secrets", "bootstraptoken"], "bootstrap")?,
+        add_token(&mut parts, name, document, &["trustdinfo", "token"], "trustd")?,
+        add(&mut parts, name, document, &["cluster", "id"], Use::Token("cluster-id"))?,
+        add(&mut parts, name, document, &["cluster", "secret"], Use::Token("cluster-secret"))?,
+    ];
+    if whole.contains(&false) {
+        return Err(ImportError::item(
+            name,
+            "one of its tokens, or of id and secret of the cluster, is not there: is it whole?",
+        ));
+    }
     Ok(parts)
 }
 
@@ -155,8 +185,8 @@ pub(super) fn config(name: &str, documents: &[Node]) -> Result<Parts, ImportErro
         &["cluster", "secretboxEncryptionSecret"],
         &["cluster", "aescbcEncryptionSecret"],
     )?;
-    add_text(&mut parts, name, document, &["cluster", "token"], "bootstrap");
-    add_text(&mut parts, name, document, &["machine", "token"], "trustd");
+    add_token(&mut parts, name, document, &["cluster", "token"], "bootstrap")?;
+    add_token(&mut parts, name, document, &["machine", "token"], "trustd")?;
     add(&mut parts, name, document, &["cluster", "id"], Use::Token("cluster-id"))?;
     add(&mut parts, name, document, &["cluster", "secret"], Use::Token("cluster-secret"))?;
     surroundings(&mut parts, name, document);

@@ -39,6 +39,12 @@ pub enum DeliveryFault {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The text is a private key. Never quoted: errors end in logs.
+    #[error(
+        "that is a private key, and its public half is the recipient. It stood on a command line, where other users of this \
+         machine can read it: give whatever it belongs to another one"
+    )]
+    Private,
     /// age, or one of its plugins, failed.
     #[error("age can't seal: {0}")]
     Age(#[source] age::EncryptError),
@@ -51,6 +57,9 @@ impl Recipient {
     /// Reads one recipient: an OpenSSH public key of type `ssh-ed25519` or `ssh-rsa` (2048 bits and more), `age1…`, or a plugin's
     /// `age1NAME1…`.
     pub fn parse(text: &str) -> Result<Self, DeliveryFault> {
+        if ["PRIVATE KEY", "AGE-SECRET-KEY-", "AGE-PLUGIN-"].iter().any(|word| text.contains(word)) {
+            return Err(DeliveryFault::Private);
+        }
         let fault = |why| DeliveryFault::NoRecipient { text: displayed(text).chars().take(60).collect(), why };
         let words: Vec<&str> = text.split_whitespace().collect();
         match words.as_slice() {
@@ -73,7 +82,7 @@ impl Recipient {
     }
 
     /// Reads recipients, one a line, as `ssh-keyscan` prints them too: comments and host names are left out, and so are keys of
-    /// types that age does not know where others are there. Fails where none is left.
+    /// types that age does not know where others are there. Fails where none is left, and where a line is no key.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, DeliveryFault> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (mut found, mut fault) = (Vec::<Self>::new(), None);
@@ -86,7 +95,10 @@ impl Recipient {
             match Self::parse(key) {
                 Ok(one) if !found.iter().any(|known| known.is(&one)) => found.push(one),
                 Ok(_) => {}
-                Err(error) => fault = fault.or(Some(error)),
+                Err(error) if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| key.starts_with(kind)) => {
+                    fault = fault.or(Some(error));
+                }
+                Err(error) => return Err(error),
             }
         }
         let nothing = || DeliveryFault::NoRecipient { text: String::new(), why: "there is none" };

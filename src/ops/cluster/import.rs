@@ -18,6 +18,7 @@ use super::super::draft::{Draft, check_signed};
 use super::super::failure::Failure;
 use super::super::issuing;
 use super::super::plan::{Plan, Written, new_record};
+use super::super::requests::check_reason;
 use super::super::secrets::Recipients;
 use super::super::session::{Gate, Repository, Session};
 use super::new;
@@ -120,7 +121,7 @@ pub fn import(session: &mut Session, wanted: &Wanted) -> Result<Adopted, Failure
     let files = reading::files(&wanted.from, wanted.distribution)?;
     let mut found = import::read(files, wanted.distribution, session.now)
         .map_err(|error| Failure::refused(error.to_string()).help(Remedy::Kluis("cluster import --help".to_owned())))?;
-    let (text, source) = describe::text(wanted, &found)?;
+    let (text, source) = describe::text(wanted, &mut found)?;
     let config = ClusterConfig::parse(&text).map_err(|error| Failure::usage(format!("{source}: {error}")))?;
     if config.distribution != wanted.distribution {
         let what = format!("{source} says {}, and --distribution {}", config.distribution, wanted.distribution);
@@ -130,6 +131,7 @@ pub fn import(session: &mut Session, wanted: &Wanted) -> Result<Adopted, Failure
     fit_leaves(&mut found, &config);
     let reason = wanted.reason.clone().filter(|reason| !reason.trim().is_empty());
     let reason = reason.unwrap_or_else(|| format!("adopted from {}", found.source.tool()));
+    check_reason(&reason)?;
     let mut repository = session.open(&Gate::Draft)?;
     new::check_name(&repository, &wanted.name)?;
     let lint = judge(&repository, wanted, &config, &found, session.now)?;

@@ -207,7 +207,7 @@ pub fn find(repository: &Repository, clusters: &[ClusterName], text: &str, now: 
 }
 
 /// Checks a reason that colleagues and auditors will read: 1 to 500 bytes of plain text.
-pub(super) fn check_reason(reason: &str) -> Result<(), Failure> {
+pub(in crate::ops) fn check_reason(reason: &str) -> Result<(), Failure> {
     if reason.trim().is_empty() || reason.len() > 500 || !crate::model::check_text(reason) {
         return Err(Failure::usage("--reason is 1 to 500 bytes of plain text: colleagues and auditors read it"));
     }

@@ -393,6 +393,12 @@ fn pass_gates(
             one.gates.extend(answered.map(|gate| gate.name));
         }
     }
+    if session.settings.yes && !wanted.emergency && !open.is_empty() {
+        let passed = open.keys().copied().collect::<Vec<_>>().join(", ");
+        session
+            .notes
+            .push(format!("--yes went past what nobody confirmed: {passed}; only --confirm puts it on record"));
+    }
     moves.iter_mut().for_each(|one| one.gates.sort_unstable());
     Ok(())
 }

@@ -43,12 +43,12 @@ pub struct Flags {
 }
 
 /// The text, and where it is from.
-pub(super) fn text(wanted: &Wanted, found: &Found) -> Result<(String, String), Failure> {
+pub(super) fn text(wanted: &Wanted, found: &mut Found) -> Result<(String, String), Failure> {
     let flags = match &wanted.description {
         Description::Text { text, source } => return Ok((text.clone(), source.clone())),
         Description::Flags(flags) => flags,
     };
-    let known = &found.surroundings;
+    let known = found.surroundings.clone();
     let derived = known.endpoint.as_deref().and_then(|text| Endpoint::parse(text).ok());
     let ask = |what: &str, flag: &str| {
         Failure::usage(format!("nothing in {} says {what}: say it with {flag}", found.source.words()))
@@ -58,13 +58,27 @@ pub(super) fn text(wanted: &Wanted, found: &Found) -> Result<(String, String), F
     let kubernetes = flags.kubernetes.or(known.kubernetes);
     let kubernetes = kubernetes.ok_or_else(|| ask("the version of Kubernetes", "--kubernetes VERSION"))?;
     let service_cidrs = match (flags.service_cidrs.as_slice(), known.service_cidrs.as_slice()) {
-        ([], []) if !known.served.is_empty() && serves_other(&known.served) => {
+        ([], derived) if serves_other(&known.served, derived) => {
             return Err(ask("the whole range of service addresses", "--service-cidr CIDR"));
         }
         ([], []) => vec![Cidr::parse(wanted.distribution.service_cidr()).map_err(Failure::usage)?],
         ([], derived) => derived.to_vec(),
         (given, _) => given.to_vec(),
     };
+    // What the person did not say, and what it is taken from: they should see it before it is on record.
+    let mut learned = Vec::new();
+    if flags.service_cidrs.is_empty() {
+        let shown = service_cidrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let from = match (known.service_cidrs.is_empty(), known.served.is_empty()) {
+            (true, _) => "nothing says another; --service-cidr does",
+            (false, true) => "as the API server's flags say",
+            (false, false) => "by the API server's certificate or flags; --service-cidr says another",
+        };
+        learned.push(("service_cidrs", format!("{shown} ({from})")));
+    }
+    if let (None, Some(domain)) = (&flags.dns_domain, &known.dns_domain) {
+        learned.push(("dns_domain", format!("{domain} (by the API server's certificate)")));
+    }
     let domain = flags.dns_domain.clone().or_else(|| known.dns_domain.clone());
     let dns_domain = domain.map_or_else(|| Host::parse("cluster.local").map_err(Failure::usage), Ok)?;
     let description = template::Description {
@@ -78,14 +92,32 @@ pub(super) fn text(wanted: &Wanted, found: &Found) -> Result<(String, String), F
         name_constraints: false,
         nodes: flags.nodes.clone(),
     };
+    if !description.extra_sans.is_empty() {
+        let shown = description.extra_sans.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        learned.push(("extra_sans", format!("{shown} (by the API server's certificate and --extra-san)")));
+    }
+    if flags.algorithm.is_none() {
+        learned.push((
+            "algorithm",
+            format!("{} (that of the main CA, for keys that are made here)", description.algorithm),
+        ));
+    }
+    for (name, what) in learned {
+        found.derived(&format!("cluster.toml#{name}"), what);
+    }
     Ok((template::render(&wanted.name, &description), format!("the description of {}", wanted.name)))
 }
 
-/// Whether a private address that ends in .1 is among the names: a service address of a range that is not known.
-fn serves_other(served: &[Host]) -> bool {
+/// Whether an address that looks like the first of a range is among the names, and in none of the `known` ranges: a private one
+/// that ends in .0.1, or a unique local one that ends in ::1.
+fn serves_other(served: &[Host], known: &[Cidr]) -> bool {
     served.iter().any(|host| match host {
+        Host::Ip(ip) if known.iter().any(|range| range.first() == *ip) => false,
+        // With a range of this family known, the other address is a node's.
+        Host::Ip(ip) if known.iter().any(|range| range.network.is_ipv4() == ip.is_ipv4()) => false,
         Host::Ip(IpAddr::V4(ip)) => ip.is_private() && ip.octets()[2..] == [0, 1],
-        _ => false,
+        Host::Ip(IpAddr::V6(ip)) => ip.is_unique_local() && ip.segments()[4..] == [0, 0, 0, 1],
+        Host::Dns(_) => false,
     })
 }
 
