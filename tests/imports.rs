@@ -321,7 +321,9 @@ fn half_of_a_cluster_is_never_taken_for_one() {
         fs::copy(outside.path().join(file), half.path().join(file)).unwrap();
     }
     import(&ground, half.path(), &format!("--distribution kubeadm {SAID}")).ends(3).says("ca.key");
-    let text: String = ["ca.key", "etcd/ca.crt", "etcd/ca.key"].map(|file| fs::read_to_string(half.path().join(file)).unwrap()).concat();
+    let text: String = ["ca.key", "etcd/ca.crt", "etcd/ca.key"]
+        .map(|file| fs::read_to_string(half.path().join(file)).unwrap())
+        .concat();
     fs::write(half.path().join("all.pem"), text).unwrap();
     import(&ground, &half.path().join("all.pem"), &format!("--distribution kubeadm {SAID}")).ends(3).says("fits none");
     // A folder behind a link is not passed over, nor is a device in the place of a key.

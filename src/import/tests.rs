@@ -110,7 +110,7 @@ fn talos_secrets_come_in_whole_in_both_cases() {
 fn a_machine_configuration_says_more_and_a_worker_has_no_keys() {
     let pair = |(crt, key): (String, String)| format!("{{crt: {}, key: {}}}", b64(&crt), b64(&key));
     let config = format!(
-        "version: v1alpha1\nmachine:\n  type: controlplane\n  token: a.b\n  ca: {}\n  kubelet: {{image: 'ghcr.io/siderolabs/kubelet:v1.36.2'}}\n\
+        "version: v1alpha1\nmachine:\n  type: controlplane\n  token: ghijkl.0123456789abcdef\n  ca: {}\n  kubelet: {{image: 'ghcr.io/siderolabs/kubelet:v1.36.2'}}\n\
          cluster:\n  id: aWQ=\n  controlPlane: {{endpoint: 'https://10.0.0.5:6443'}}\n  network: {{dnsDomain: c.example, serviceSubnets: [10.7.0.0/16]}}\n  \
          ca: {}\n  aggregatorCA: {}\n  etcd: {{ca: {}}}\n  serviceAccount: {{key: {}}}\n---\nkind: HostnameConfig\n",
         pair(talos_authority()),
