@@ -6,7 +6,7 @@ use super::recognise::{Layout, What};
 use super::subject::{Certificate, Content, File, Scene};
 use super::{Check, Hit, Hits, Rule, hit, when};
 use crate::model::{Level, Time};
-use crate::pki::{KeyKind, SeenKeyUsage, SignatureKind};
+use crate::pki::{KeyKind, SeenKey, SeenKeyUsage, SignatureKind};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -305,10 +305,13 @@ fn authority_key(scene: &Scene, hits: &mut Hits) {
 fn unloadable(file: &File, _: &Scene) -> Option<Hit> {
     let known = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
     let accesses = file.accesses().iter().filter_map(|access| access.key.as_ref());
-    let key = file.keys.iter().chain(accesses).find(|key| key.encrypted || key.spki.is_none())?;
+    // Talos' own form is read here, and by nothing that Kubernetes is.
+    let is_known = |label: &str| known.contains(&label);
+    let bad = |key: &&SeenKey| key.encrypted || key.spki.is_none() || !is_known(&key.label);
+    let key = file.keys.iter().chain(accesses).find(bad)?;
     Some(hit(match key {
         key if key.encrypted => "its private key is encrypted".to_owned(),
-        key if !known.contains(&key.label.as_str()) => format!("its private key is a block {}", key.label),
+        key if !is_known(&key.label) => format!("its private key is a block {}", key.label),
         _ => "its private key is of no kind that is known".to_owned(),
     }))
 }
