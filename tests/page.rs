@@ -313,11 +313,11 @@ fn nothing_that_kluis_or_git_keep_is_written_over() {
     ground.run("bob", "report --html - -o json").ends(2);
     ground.run("bob", &format!("report --html {repo}/x.html --dry-run")).ends(0).says("would write");
     assert!(before == (ground.tree(), ground.git("rev-parse HEAD"), ground.git("status --porcelain")));
-    // A link is replaced and not followed.
+    // A link is neither followed nor replaced: it may be a device's name.
     let (target, link) = (ground.repo().join("trust/epoch/0001.toml"), ground.dir.path().join("page.html"));
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    ground.run("bob", &format!("report --html {}", link.display())).ends(0);
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_file());
+    ground.run("bob", &format!("report --html {}", link.display())).ends(2).says("no regular file");
+    assert!(std::fs::symlink_metadata(&link).unwrap().file_type().is_symlink());
     assert!(before.0 == ground.tree());
 }
 
