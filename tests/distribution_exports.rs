@@ -136,8 +136,8 @@ fn an_agent_gets_a_token_that_no_server_is_let_in_with() {
     let agent = export(&ground, "k3s --node a-1", "agent");
     let found = read(&agent.join("config.yaml.d/kluis.yaml"));
     let token = |text: &str, key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}: \"")));
-        line.unwrap_or_else(|| panic!("no {key} in {text}")).trim_end_matches('"').to_owned()
+        let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+        value[key].as_str().unwrap_or_else(|| panic!("no {key} in {text}")).to_owned()
     };
     assert_eq!(token(&found, "token"), token(&server, "agent-token"));
     assert_ne!(token(&server, "token"), token(&server, "agent-token"));

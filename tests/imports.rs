@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod ground;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +13,10 @@ use std::process::Command;
 
 use ground::Ground;
 use kluis::model::Place;
+use tools::openssl;
 
 const NODE: &str = "--node cp-1=10.0.0.11:control-plane,etcd";
 const SAID: &str = "--kubernetes 1.36 --endpoint https://10.0.0.11:6443";
-
-fn openssl(dir: &Path, words: &str) {
-    let output = Command::new("openssl").args(words.split(' ')).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// A CA with a key on P-256 in SEC1, as k3s and kubeadm leave it.
 fn authority(dir: &Path, stem: &str, subject: &str) {
@@ -243,13 +240,30 @@ fn what_is_half_readable_or_does_not_fit_is_refused_whole() {
     let text = |path: PathBuf| fs::read_to_string(path).unwrap();
     refused(&|dir| fs::write(dir.join("ca.key"), &text(dir.join("ca.key"))[..90]).unwrap(), "has no end");
     refused(&|dir| drop(fs::copy(dir.join("etcd/ca.key"), dir.join("ca.key"))), "fits none");
-    refused(&|dir| openssl(dir, "ec -in ca.key -aes128 -passout pass:x -out ca.key"), "openssl pkey -in ca.key");
+    refused(&|dir| drop(openssl(dir, "ec -in ca.key -aes128 -passout pass:x -out ca.key")), "openssl pkey -in ca.key");
     refused(
         &|dir| {
             let both = [text(dir.join("ca.crt")), text(dir.join("etcd/ca.crt"))].concat();
             fs::write(dir.join("ca.crt"), both).unwrap();
         },
         "trusted at the same time",
+    );
+    refused(
+        &|dir| {
+            openssl(
+                dir,
+                "req -new -key ca.key -subj /CN=below -out below.csr -addext basicConstraints=critical,CA:TRUE",
+            );
+            openssl(dir, "ecparam -name prime256v1 -genkey -noout -out root.key");
+            openssl(dir, "req -x509 -new -key root.key -subj /CN=root -days 99 -out root.crt");
+            openssl(
+                dir,
+                "x509 -req -in below.csr -CA root.crt -CAkey root.key -set_serial 7 -days 99 -copy_extensions copy -out ca.crt",
+            );
+            let both = [text(dir.join("ca.crt")), text(dir.join("root.crt"))].concat();
+            fs::write(dir.join("ca.crt"), both).unwrap();
+        },
+        "the CA CN=below is below the one here",
     );
     refused(
         &|dir| {

@@ -4,6 +4,7 @@
 use crate::model::{ClusterConfig, Distribution, Keyset, Node, Role, State};
 use crate::secret::Secret;
 
+use super::document::Document;
 use super::files::Files;
 use super::material::{is_control_plane, runs_etcd};
 use super::{CaKeys, ExportError, Exported, Layout, Material, Needed, OfNode};
@@ -92,24 +93,27 @@ fn config(material: &Material) -> Result<Secret, ExportError> {
     let token = |name: &str| material.cluster.token(name).map(Secret::expose);
     let missing = || ExportError::MissingKeysetKey { keyset: Keyset::Tokens };
     let server = token("server").ok_or_else(missing)?;
-    let quoted = |key: &str, value: &[u8]| [key.as_bytes(), b": \"", value, b"\"\n"].concat();
-    let mut lines = Vec::new();
+    // An adopted token may have any mark that is printed, quotes too: whoever writes YAML here knows how.
+    let mut document = Document::new(2);
     if is_server(&material.node) {
-        lines.push(Secret::new(quoted("token", server)));
-        lines.extend(token("agent").map(|agent| Secret::new(quoted("agent-token", agent))));
-        lines.push(Secret::new(names(&material.cluster.config).into_bytes()));
+        document.text(0, "token", server);
+        if let Some(agent) = token("agent") {
+            document.text(0, "agent-token", agent);
+        }
+        add_names(&mut document, &material.cluster.config);
     } else {
         // An adopted cluster may have one token for both.
-        lines.push(Secret::new(quoted("token", token("agent").unwrap_or(server))));
+        document.text(0, "token", token("agent").unwrap_or(server));
     }
-    Ok(joined(&lines))
+    Ok(document.finish())
 }
 
 /// The names that the API server's certificate has to have besides those that a server gives it by itself.
-fn names(config: &ClusterConfig) -> String {
-    let hosts = std::iter::once(&config.endpoint.host).chain(&config.extra_sans);
-    let lines: String = hosts.map(|host| format!("- \"{host}\"\n")).collect();
-    format!("tls-san:\n{lines}")
+fn add_names(document: &mut Document, config: &ClusterConfig) {
+    document.line(0, "tls-san:");
+    for host in std::iter::once(&config.endpoint.host).chain(&config.extra_sans) {
+        document.line(0, &format!("- \"{host}\""));
+    }
 }
 
 /// Where the generations of this export are between two CAs, if they are.
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     fn an_agent_has_its_token_alone_and_never_the_one_of_servers() {
         let exported = files(&material("worker")).unwrap();
-        assert_eq!(text(&exported, CONFIG), "token: \"the-agent-token\"\n");
+        assert_eq!(text(&exported, CONFIG), "token: the-agent-token\n");
         assert_eq!(listing(&exported), "0600 config.yaml.d/kluis.yaml\n0600 SHA256SUMS\n");
         assert_eq!(needs(&material("worker").node, true), [Needed::Issuing(Keyset::Tokens)]);
     }
@@ -237,8 +241,18 @@ mod tests {
         let exported = files(&material("etcd")).unwrap();
         assert_eq!(
             text(&exported, CONFIG),
-            "token: \"the-server-token\"\nagent-token: \"the-agent-token\"\ntls-san:\n- \"api.example.org\"\n"
+            "token: the-server-token\nagent-token: the-agent-token\ntls-san:\n- \"api.example.org\"\n"
         );
+    }
+
+    #[test]
+    fn an_adopted_token_comes_back_whatever_its_marks() {
+        let mut odd = material("control-plane");
+        let token = br#"a"b\c: #d"#.to_vec();
+        odd.cluster.tokens.insert("server".to_owned(), Secret::new(token.clone()));
+        let written = text(&files(&odd).unwrap(), CONFIG);
+        let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&written).unwrap();
+        assert_eq!(value["token"].as_str().map(str::as_bytes), Some(token.as_slice()), "{written}");
     }
 
     #[test]

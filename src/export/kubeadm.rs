@@ -318,7 +318,11 @@ fn notes(material: &Material) -> Vec<String> {
 fn control_plane_notes(material: &Material, notes: &mut Vec<String>) {
     let minor = material.cluster.config.kubernetes.minor;
     notes.push(if material.cluster.encryption.is_empty() {
-        format!("cluster {} has no encryption keys: its secrets lie in etcd in the clear", material.cluster.name)
+        format!(
+            "no encryption key of cluster {} is kept here: unless its nodes have a configuration of their own, its secrets lie in \
+             etcd in the clear",
+            material.cluster.name
+        )
     } else {
         "start kube-apiserver with --encryption-provider-config=/etc/kubernetes/pki/encryption-config.yaml, and with \
          the same file on every control-plane node"
@@ -755,6 +759,6 @@ mod tests {
         material.cluster.encryption.clear();
         let exported = files(&material).unwrap();
         assert!(!has(&exported, "pki/encryption-config.yaml"));
-        assert!(exported.notes.iter().any(|note| note.ends_with("its secrets lie in etcd in the clear")));
+        assert!(exported.notes.iter().any(|note| note.ends_with("lie in etcd in the clear")));
     }
 }

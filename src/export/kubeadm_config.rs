@@ -125,6 +125,10 @@ fn api_server(text: &mut Text, subject: &Subject) -> Result<(), ExportError> {
         if config.kubernetes.minor >= 26 {
             args.push(("encryption-provider-config-automatic-reload", "true".to_owned()));
         }
+    } else {
+        text.comment(
+            "No encryption key of this cluster is kept here. Where it has a configuration of its own, its flag\n             encryption-provider-config belongs here: without it API servers can't read what is in etcd.",
+        );
     }
     text.comment(
         "kubelet-certificate-authority: API servers check what kubelets serve. kubeadm leaves that out, as its kubelets sign\n\

@@ -140,6 +140,17 @@ fn authority(found: &mut Found, keyset: Keyset, gathered: Gathered, now: Time) -
     for (name, _, facts) in ended {
         found.left(&format!("{name}#{}", facts.sha256.h16()), format!("{:?} ended {}", facts.subject, facts.not_after));
     }
+    let (_, _, own) = &issuer;
+    if let Some((name, ..)) =
+        trusted.iter().find(|(_, _, above)| above.subject_dn == own.issuer_dn && own.subject_dn != own.issuer_dn)
+    {
+        let why = format!(
+            "the CA {} is below the one here. Certificates of kluis have no chain, so whoever knows the upper one alone would refuse \
+             them: rotate to a CA that is its own root first, then adopt",
+            crate::model::displayed(&own.subject)
+        );
+        return Err(ImportError::item(name, why));
+    }
     if !trusted.is_empty() {
         return Err(ImportError::Several {
             name: first_name,

@@ -192,19 +192,24 @@ pub(super) fn leaf(
     let spec = LeafSpec { profile, owner, organizations, sans, validity };
     let der = pki::issue_leaf(spki, &spec, &authority.certificate, &authority.key, rng)
         .map_err(|error| Failure::from(error).at(&content.place.to_string()))?;
-    let facts = Facts::read(&der)?;
-    let issued = Issued {
-        place: content.place,
+    let issued = entry(content.place, &der, crate::model::Digest::of(&authority.certificate))?;
+    Ok((issued, pki::certificate_pem(&der)))
+}
+
+/// The record's entry for a certificate (DER) by the CA whose certificate hashes to `issuer`.
+pub(super) fn entry(place: Place, certificate: &[u8], issuer: crate::model::Digest) -> Result<Issued, Failure> {
+    let facts = Facts::read(certificate)?;
+    Ok(Issued {
+        place,
         subject: facts.subject,
         serial: facts.serial,
         sha256: facts.sha256,
         spki: facts.spki_id,
-        issuer: crate::model::Digest::of(&authority.certificate),
+        issuer,
         not_before: facts.not_before,
         not_after: facts.not_after,
         request: None,
-    };
-    Ok((issued, pki::certificate_pem(&der)))
+    })
 }
 
 /// What happens to one certificate, and why.

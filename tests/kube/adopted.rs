@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::emergency::{EVERYWHERE, Forger, PROBE};
+use crate::emergency::{EVERYWHERE, Forger};
 use crate::exports::{CONTROL_PLANES, Export, Exports};
 use crate::fleet::{Fleet, rename_over};
 use crate::kubeadm::{kubeadm_with, version};
 use crate::load::Load;
 use crate::process::{Scratch, free_port};
-use crate::rotation::{Clients, asks, pod, settle, step, writer};
+use crate::rotation::{Clients, nobody_was_refused, settle, step};
 
 /// What kubeadm copies to a further control-plane node (`--upload-certs`).
 const SHARED: [&str; 8] =
@@ -27,25 +27,11 @@ fn a_cluster_of_kubeadms_is_adopted_while_it_runs_and_rotated_away_from_its_plai
     let (mut fleet, load) = Fleet::start_on(scratch, port, exports, |_, name| Export::of(nodes.join(name)));
     let began = Instant::now();
     let clients = settle(&mut fleet, &load);
-    std::thread::scope(|scope| {
-        let _stop = load.stop();
-        for seat in [&clients.person, &clients.newest, &clients.kubelet] {
-            scope.spawn(|| asks(&load, seat));
-        }
-        scope.spawn(|| pod(&load, &clients));
-        scope.spawn(|| writer(&load, &clients.writer));
-        clients.all_go_on();
+    clients.ask_while(&load, || {
         adopt(&mut fleet, &load, &clients, &nodes, port);
         rotate_away(&mut fleet, &load, &clients);
     });
-    load.nobody_was_distrusted("from kubeadm's keys to others");
-    let (answered, again) = (load.total("answered"), load.total("again"));
-    eprintln!("{}{answered} answered, {again} tried again, in {} s", load.report(), began.elapsed().as_secs());
-    for who in ["person", "newest", "kubelet", "pod", "writer"] {
-        assert!(load.report().contains(who), "{who} asked for nothing");
-    }
-    let unknown = fleet.unknown_senders(PROBE);
-    assert!(unknown.is_empty(), "API servers refused more than what had to be refused: {unknown:#?}");
+    nobody_was_refused(&fleet, &load, began);
 }
 
 /// Folders as real kubeadm makes them: three control-plane nodes with the CA keys on each, and a kubelet's kubeconfig.

@@ -35,17 +35,13 @@ fn every_keyset_is_rotated_under_load_forward_and_back_and_nobody_is_refused() {
     let began = Instant::now();
     let clients = settle(&mut fleet, &load);
     let old = Old::keep(&mut fleet, &load, &clients);
-    std::thread::scope(|scope| {
-        let _stop = load.stop();
-        for seat in [&clients.person, &clients.newest, &clients.kubelet] {
-            scope.spawn(|| asks(&load, seat));
-        }
-        scope.spawn(|| pod(&load, &clients));
-        scope.spawn(|| writer(&load, &clients.writer));
-        clients.all_go_on();
-        rotation(&mut fleet, &load, &clients, &old);
-    });
-    load.nobody_was_distrusted("in the whole rotation");
+    clients.ask_while(&load, || rotation(&mut fleet, &load, &clients, &old));
+    nobody_was_refused(&fleet, &load, began);
+}
+
+/// What is true at the end: everybody asked, and was answered.
+pub fn nobody_was_refused(fleet: &Fleet, load: &Load, began: Instant) {
+    load.nobody_was_distrusted("from beginning to end");
     let (answered, again) = (load.total("answered"), load.total("again"));
     eprintln!("{}{answered} answered, {again} tried again, in {} s", load.report(), began.elapsed().as_secs());
     for who in ["person", "newest", "kubelet", "pod", "writer"] {
@@ -255,6 +251,20 @@ pub fn controllers_work(fleet: &Fleet, load: &Load, name: &str) {
 }
 
 impl Clients {
+    /// Does `work` while all of them ask.
+    pub fn ask_while(&self, load: &Load, work: impl FnOnce()) {
+        std::thread::scope(|scope| {
+            let _stop = load.stop();
+            for seat in [&self.person, &self.newest, &self.kubelet] {
+                scope.spawn(|| asks(load, seat));
+            }
+            scope.spawn(|| pod(load, self));
+            scope.spawn(|| writer(load, &self.writer));
+            self.all_go_on();
+            work();
+        });
+    }
+
     /// Waits until everybody has asked with what they have now; the pod, until its token is another.
     pub fn all_go_on(&self) {
         for seat in [&self.person, &self.newest, &self.kubelet, &self.writer] {
@@ -265,7 +275,7 @@ impl Clients {
 }
 
 /// Lists what its credentials may list.
-pub fn asks(load: &Load, seat: &Seat) {
+fn asks(load: &Load, seat: &Seat) {
     seat.runs(load, |turn| {
         let question = Question::get("/api/v1/services?limit=5");
         expect(load.ask(seat.name, &seat.credentials(), &question, turn), &[200]);
@@ -285,7 +295,7 @@ pub fn token(load: &Load, by: &Credentials, turn: u64) -> Option<String> {
 }
 
 /// Reads with its token; token and trust are renewed from time to time, as a kubelet does with a projected volume.
-pub fn pod(load: &Load, clients: &Clients) {
+fn pod(load: &Load, clients: &Clients) {
     let seat = &clients.pod;
     seat.runs(load, |turn| {
         let question = Question::get("/api/v1/namespaces/default/configmaps/kube-root-ca.crt");
@@ -301,7 +311,7 @@ pub fn pod(load: &Load, clients: &Clients) {
 }
 
 /// Writes a secret a turn and reads one of those that it wrote before.
-pub fn writer(load: &Load, seat: &Seat) {
+fn writer(load: &Load, seat: &Seat) {
     seat.runs(load, |turn| {
         let word = |of: u64| STANDARD.encode(format!("word {of}"));
         let metadata = json!({"name": format!("word-{turn}"), "namespace": "default"});

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use super::super::super::draft::Draft;
 use super::super::super::failure::Failure;
-use super::super::super::issuing::Target;
+use super::super::super::issuing::{self, Target};
 use super::super::super::plan::Plan;
 use super::super::super::secrets::Recipients;
 use super::super::super::session::{Repository, Session};
 use crate::import::Found;
 use crate::model::{ClusterConfig, ClusterName, Digest, Generation, Keyset, NodeName, Place, SealedName, State};
-use crate::pki::{self, Facts, PrivateKey};
+use crate::pki::{self, PrivateKey};
 use crate::seal::{KeyBody, SealedKey};
-use crate::trust::record::{Config, Issued, Phase, Record};
+use crate::trust::record::{Config, Phase, Record};
 use crate::trust::{Cluster, keyset_of};
 
 /// Into what is sealed.
@@ -85,7 +85,8 @@ impl Sealing<'_> {
                 let keyset = keyset_of(target.cluster, *profile);
                 let issuer = found.authorities.get(&keyset).map(|authority| Digest::of(&authority.certificate));
                 let gone = || Failure::refused(format!("{place}: the authority {keyset} is not among what was taken"));
-                self.record.issued.push(issued(&place, &leaf.certificate, issuer.ok_or_else(gone)?)?);
+                let entry = issuing::entry(place.clone(), &leaf.certificate, issuer.ok_or_else(gone)?)?;
+                self.record.issued.push(entry);
                 self.plan.write(&place, pki::certificate_pem(&leaf.certificate));
                 keys.push(SealedKey::new(profile.to_string(), KeyBody::Pkcs8(leaf.key.to_pkcs8())));
             }
@@ -106,19 +107,4 @@ impl Sealing<'_> {
 fn pair(keyset: Keyset, key: Option<&PrivateKey>) -> Vec<SealedKey> {
     let name = SealedName::Keyset(keyset, Generation::FIRST).header_name();
     key.into_iter().map(|key| SealedKey::new(name.clone(), KeyBody::Pkcs8(key.to_pkcs8()))).collect()
-}
-
-fn issued(place: &Place, certificate: &[u8], issuer: Digest) -> Result<Issued, Failure> {
-    let facts = Facts::read(certificate)?;
-    Ok(Issued {
-        place: place.clone(),
-        subject: facts.subject,
-        serial: facts.serial,
-        sha256: facts.sha256,
-        spki: facts.spki_id,
-        issuer,
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-        request: None,
-    })
 }
